@@ -1,0 +1,62 @@
+package codec
+
+// Proto is an HTTP version.
+type Proto uint8
+
+// The versions culvert speaks.
+const (
+	HTTP10 Proto = iota + 1
+	HTTP11
+	HTTP2
+	HTTP3
+)
+
+// String prints as in logs: HTTP/1.1, HTTP/2.
+func (p Proto) String() string {
+	switch p {
+	case HTTP10:
+		return "HTTP/1.0"
+	case HTTP11:
+		return "HTTP/1.1"
+	case HTTP2:
+		return "HTTP/2"
+	case HTTP3:
+		return "HTTP/3"
+	}
+	return ""
+}
+
+// Request is a request head. Of a plain CONNECT, Scheme and Path are empty and
+// Authority is host:port (RFC 9113 §8.5). Protocol is :protocol of an extended
+// CONNECT (RFC 8441), or the Upgrade token of HTTP/1.1.
+type Request struct {
+	Proto     Proto
+	Method    string
+	Scheme    string
+	Authority string
+	// Path is :path, with the query; HasPath tells an empty :path that was sent
+	// from none.
+	Path     string
+	HasPath  bool
+	Protocol string
+	Header   Fields
+	// EndStream: no body and no bytes follow the head.
+	EndStream bool
+}
+
+// IsConnect reports a CONNECT that is not an extended one for another protocol.
+func (r *Request) IsConnect() bool { return r.Method == "CONNECT" && r.Protocol == "" }
+
+// Response is a response head; a Status below 200 is informational and another
+// head follows.
+type Response struct {
+	Status    int
+	Header    Fields
+	EndStream bool
+}
+
+// Informational reports a 1xx head other than 101.
+func (r *Response) Informational() bool { return r.Status/100 == 1 && r.Status != 101 }
+
+// Success reports a 2xx.
+func (r *Response) Success() bool { return r.Status/100 == 2 }

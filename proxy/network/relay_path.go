@@ -1,0 +1,105 @@
+package network
+
+import (
+	"errors"
+	"io"
+)
+
+// path is one way of moving bytes from one end to another until its EOF.
+// Exactly one of the errors is set on failure.
+type path interface {
+	move(count func(int)) (readErr, writeErr error)
+	name() string
+}
+
+// choosePath takes the best way both ends offer, looking through observers.
+func choosePath(src, dst Conn) path {
+	r, canRead := unwrapTo[ChunkReader](src)
+	w, canWrite := unwrapTo[ChunkWriter](dst)
+	switch {
+	case canRead && canWrite:
+		return chunkPath{r, w}
+	case canRead:
+		return chunkReadPath{r, dst}
+	}
+	return copyPath{src, dst}
+}
+
+// chunkPath moves owned chunks: no copy of ours, no buffer while idle.
+type chunkPath struct {
+	src ChunkReader
+	dst ChunkWriter
+}
+
+func (p chunkPath) name() string { return "chunk" }
+
+func (p chunkPath) move(count func(int)) (readErr, writeErr error) {
+	for {
+		c, err := p.src.ReadChunk()
+		if err != nil {
+			return endOfInput(err), nil
+		}
+		n := len(c.Data)
+		if err := p.dst.WriteChunk(c); err != nil {
+			return nil, err
+		}
+		count(n)
+	}
+}
+
+// chunkReadPath writes chunks to an end that only knows Write.
+type chunkReadPath struct {
+	src ChunkReader
+	dst io.Writer
+}
+
+func (p chunkReadPath) name() string { return "chunk-write" }
+
+func (p chunkReadPath) move(count func(int)) (readErr, writeErr error) {
+	for {
+		c, err := p.src.ReadChunk()
+		if err != nil {
+			return endOfInput(err), nil
+		}
+		n := len(c.Data)
+		_, err = p.dst.Write(c.Data)
+		c.Release()
+		if err != nil {
+			return nil, err
+		}
+		count(n)
+	}
+}
+
+// copyPath copies through one pooled buffer, held while it waits.
+type copyPath struct {
+	src io.Reader
+	dst io.Writer
+}
+
+func (p copyPath) name() string { return "copy" }
+
+func (p copyPath) move(count func(int)) (readErr, writeErr error) {
+	c := NewChunk(ChunkLarge)
+	defer c.Release()
+	for {
+		n, err := p.src.Read(c.Space())
+		if n > 0 {
+			if _, werr := p.dst.Write(c.Space()[:n]); werr != nil {
+				return nil, werr
+			}
+			count(n)
+		}
+		if err != nil {
+			return endOfInput(err), nil
+		}
+	}
+}
+
+// endOfInput turns a clean EOF into nil.
+func endOfInput(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

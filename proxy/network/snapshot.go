@@ -1,0 +1,60 @@
+package network
+
+import "time"
+
+// Snapshot is a copy of a StreamInfo's plain values at the last Publish, for
+// readers outside the flow's goroutine. Bytes are read live from the Meter.
+type Snapshot struct {
+	ID, ConnectionID, ParentID  uint64
+	Start                       time.Time
+	RemoteAddress, LocalAddress Address
+	Destination                 string // StateDestination, else empty
+	Listener, FilterChain       string
+	Route, Cluster              string
+	Flags                       Flag
+	ResponseCode                int
+	Details, TerminationDetails string
+	Attempts                    int
+	Verdict                     string // told to the application; empty while pending
+	Cause                       string
+	Steps                       []Step
+}
+
+// Publish makes the current values visible to Snapshot. Only the goroutine
+// that owns s calls it.
+func (s *StreamInfo) Publish() {
+	snap := &Snapshot{
+		ID: s.ID, ConnectionID: s.ConnectionID, Start: s.Start,
+		RemoteAddress: s.RemoteAddress, LocalAddress: s.LocalAddress,
+		Listener: s.Listener, FilterChain: s.FilterChain, Route: s.Route, Cluster: s.Cluster,
+		Flags: s.Flags, ResponseCode: s.ResponseCode,
+		Details: s.Details, TerminationDetails: s.TerminationDetails, Attempts: s.Attempts,
+		Steps: append([]Step(nil), s.steps...),
+	}
+	if s.Parent != nil {
+		snap.ParentID = s.Parent.ID
+	}
+	if d, ok := s.FilterState[StateDestination].(string); ok {
+		snap.Destination = d
+	}
+	for _, step := range s.steps {
+		switch step.Name {
+		case StepAccepted:
+			snap.Verdict = "accepted"
+		case StepRejected:
+			snap.Verdict = VerdictFor(s.Cause).String()
+		}
+	}
+	if s.Cause != nil {
+		snap.Cause = s.Cause.Error()
+	}
+	s.published.Store(snap)
+}
+
+// Snapshot is the last published copy; an empty one before the first.
+func (s *StreamInfo) Snapshot() *Snapshot {
+	if p := s.published.Load(); p != nil {
+		return p
+	}
+	return &Snapshot{}
+}

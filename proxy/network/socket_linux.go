@@ -1,0 +1,131 @@
+package network
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a kernel TCP or unix stream socket as a Conn. Between two of them
+// Relay finds the kernel beneath.
+type Socket struct {
+	net.Conn // *net.TCPConn or *net.UnixConn
+	raw      syscall.RawConn
+
+	once sync.Once
+}
+
+type streamSocket interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// NewSocket wraps a *net.TCPConn or *net.UnixConn and owns it from then on.
+// Nagle's algorithm is already off: package net does that.
+func NewSocket(c net.Conn) (*Socket, error) {
+	s, ok := c.(streamSocket)
+	if !ok {
+		return nil, errors.New("not a stream socket: " + c.LocalAddr().Network())
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &Socket{Conn: c, raw: raw}, nil
+}
+
+// CloseWrite sends FIN. A socket whose peer is already gone has nothing left to
+// end.
+func (s *Socket) CloseWrite() error {
+	err := s.Conn.(streamSocket).CloseWrite()
+	if errors.Is(err, syscall.ENOTCONN) {
+		return nil
+	}
+	return err
+}
+
+// Abort sends RST: what is queued unsent is dropped.
+func (s *Socket) Abort(cause error) {
+	s.once.Do(func() {
+		if t, ok := s.Conn.(*net.TCPConn); ok {
+			_ = t.SetLinger(0) // fails only on a closed socket
+		}
+		_ = s.Conn.Close()
+	})
+}
+
+// ReadChunk waits for bytes holding no buffer.
+func (s *Socket) ReadChunk() (*Chunk, error) {
+	var c *Chunk
+	var n int
+	var rerr error
+	err := s.raw.Read(func(fd uintptr) bool {
+		c = NewChunk(ChunkLarge)
+		n, rerr = ignoringEINTR(func() (int, error) { return unix.Read(int(fd), c.Space()) })
+		if rerr == unix.EAGAIN {
+			c.Release()
+			c = nil
+			return false
+		}
+		return true
+	})
+	switch {
+	case err == nil && rerr == nil && n > 0:
+		c.Data = c.Space()[:n]
+		return c, nil
+	case c != nil:
+		c.Release()
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case rerr != nil:
+		return nil, wrapKernel(rerr)
+	}
+	return nil, io.EOF
+}
+
+// WriteChunk writes the whole chunk.
+func (s *Socket) WriteChunk(c *Chunk) error {
+	defer c.Release()
+	_, err := s.Conn.Write(c.Data)
+	return err
+}
+
+// Unsent is the number of bytes the peer has not acknowledged.
+func (s *Socket) Unsent() int {
+	n := 0
+	_ = s.raw.Control(func(fd uintptr) {
+		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	})
+	return n
+}
+
+// SyscallConn is the raw socket, for splice and socket options.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+
+func ignoringEINTR(fn func() (int, error)) (int, error) {
+	for {
+		n, err := fn()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// wrapKernel gives a reset its type.
+func wrapKernel(err error) error {
+	if isKernelReset(err) {
+		return &ResetError{Remote: true, Err: err}
+	}
+	return err
+}
+
+func isKernelReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}

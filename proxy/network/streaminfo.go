@@ -1,0 +1,171 @@
+package network
+
+import (
+	"crypto/tls"
+	"sync/atomic"
+	"time"
+)
+
+// StreamInfo is what is known about one flow or one HTTP exchange. It belongs
+// to the goroutine that serves the flow until Relay starts and is immutable
+// from then until Relay returns, except for the Meter and the upstream record.
+// Readers elsewhere (the flow table) use Snapshot.
+type StreamInfo struct {
+	// ID numbers the flow or exchange, ConnectionID the downstream connection
+	// it came on; both unique in the process. StreamID is the HTTP stream's own
+	// number, 0 outside HTTP.
+	ID, ConnectionID, StreamID uint64
+	// Parent is the info of the flow or connection this one came out of: the
+	// connection of an exchange, the outer flow of an internal one. May be nil.
+	Parent *StreamInfo
+	Start  time.Time
+
+	// RemoteAddress is the peer; LocalAddress is where it connected to: of a
+	// captured flow, the destination the application asked for. The Direct
+	// pair is what the socket says, before any filter restored an original.
+	RemoteAddress, LocalAddress             Address
+	DirectRemoteAddress, DirectLocalAddress Address
+	// ServerName is the SNI, TLS the finished handshake; zero without TLS.
+	ServerName string
+	TLS        *tls.ConnectionState
+	// ALPN is the negotiated application protocol.
+	ALPN string
+
+	Listener    string // listener name
+	FilterChain string // matched chain's name
+	Route       string // matched route's name
+	Cluster     string // picked cluster's name
+	Protocol    string // HTTP/1.1, HTTP/2, HTTP/3; empty for raw TCP
+
+	// FilterState holds named objects; strings print as themselves, others by
+	// String(). Metadata is Envoy's dynamic metadata: namespace, key, value.
+	FilterState map[string]any
+	Metadata    map[string]map[string]any
+
+	Meter Meter
+
+	// Flags, Details (%RESPONSE_CODE_DETAILS%) and TerminationDetails
+	// (%CONNECTION_TERMINATION_DETAILS%) say how it ended. ResponseCode is 0
+	// outside HTTP.
+	Flags              Flag
+	ResponseCode       int
+	Details            string
+	TerminationDetails string
+	// Attempts counts tries to reach an upstream.
+	Attempts int
+	// TransportFailure is why the last attempt's transport failed.
+	TransportFailure string
+	// Cause is the error the flow ended with; nil for a clean end.
+	Cause error
+	// AcceptedEarly: inspection answered the SYN before the far end was reached.
+	AcceptedEarly bool
+
+	steps     []Step
+	upstream  atomic.Pointer[UpstreamInfo]
+	published atomic.Pointer[Snapshot]
+}
+
+// UpstreamInfo is the endpoint that carries a flow. It is written once per
+// attempt and never changed.
+type UpstreamInfo struct {
+	Cluster       string
+	Host          Address // endpoint picked
+	HostName      string  // endpoint's hostname field, else empty
+	LocalAddress  Address
+	RemoteAddress Address // as connected; differs from Host for names
+	ConnectionID  uint64
+	StreamID      uint64 // stream on a multiplexed connection
+	Protocol      string
+	TLS           *tls.ConnectionState
+}
+
+// Step is one dated step of a flow, for the flow table and for explaining.
+type Step struct {
+	Name string
+	At   time.Time
+}
+
+// Steps every flow may pass, in order.
+const (
+	StepMatched   = "matched"            // a filter chain or route is chosen
+	StepPicked    = "endpoint_picked"    // an endpoint is chosen
+	StepConnected = "upstream_connected" // its connection is up or reused
+	StepRequested = "tunnel_requested"   // CONNECT or POST is sent
+	StepAnswered  = "tunnel_answered"    // its answer is here
+	StepAccepted  = "accepted"           // the application was told yes
+	StepRejected  = "rejected"           // the application was told no
+	StepEnded     = "ended"              // both directions are over
+)
+
+// NewStreamInfo starts an info now.
+func NewStreamInfo(id uint64) *StreamInfo {
+	return &StreamInfo{ID: id, ConnectionID: id, Start: time.Now()}
+}
+
+// Child is the info of something that came out of s: an exchange of a
+// connection, or a flow that entered an internal listener. Addresses and TLS
+// are carried; filter state and metadata are not.
+func (s *StreamInfo) Child(id uint64) *StreamInfo {
+	c := NewStreamInfo(id)
+	c.Parent, c.ConnectionID = s, s.ConnectionID
+	c.RemoteAddress, c.LocalAddress = s.RemoteAddress, s.LocalAddress
+	c.DirectRemoteAddress, c.DirectLocalAddress = s.DirectRemoteAddress, s.DirectLocalAddress
+	c.ServerName, c.TLS, c.ALPN = s.ServerName, s.TLS, s.ALPN
+	c.Listener, c.FilterChain = s.Listener, s.FilterChain
+	return c
+}
+
+// Mark dates a step and publishes.
+func (s *StreamInfo) Mark(step string) {
+	s.steps = append(s.steps, Step{Name: step, At: time.Now()})
+	s.Publish()
+}
+
+// Steps are the steps so far, oldest first. The caller must not change them.
+func (s *StreamInfo) Steps() []Step { return s.steps }
+
+// SetFilterState stores an object under its name.
+func (s *StreamInfo) SetFilterState(name string, value any) {
+	if s.FilterState == nil {
+		s.FilterState = make(map[string]any)
+	}
+	s.FilterState[name] = value
+}
+
+// SetMetadata stores a dynamic metadata value.
+func (s *StreamInfo) SetMetadata(namespace, key string, value any) {
+	if s.Metadata == nil {
+		s.Metadata = make(map[string]map[string]any)
+	}
+	if s.Metadata[namespace] == nil {
+		s.Metadata[namespace] = make(map[string]any)
+	}
+	s.Metadata[namespace][key] = value
+}
+
+// SetUpstream records the endpoint of the current attempt. u must not be
+// changed afterwards.
+func (s *StreamInfo) SetUpstream(u *UpstreamInfo) { s.upstream.Store(u) }
+
+// Upstream is the endpoint of the last attempt; nil before the first.
+func (s *StreamInfo) Upstream() *UpstreamInfo { return s.upstream.Load() }
+
+// Duration is the time since Start.
+func (s *StreamInfo) Duration() time.Duration { return time.Since(s.Start) }
+
+// Fail notes an error that ends the flow: its flag and the error itself.
+func (s *StreamInfo) Fail(err error) {
+	s.Cause = err
+	s.Flags |= FlagFor(err)
+}
+
+// Names of filter state that a captured flow always has (design, "The TUN in
+// that model").
+const (
+	// StateDestination is name:port where the name is known, else ip:port.
+	StateDestination = "culvert.destination"
+	// StateDestinationHost is its host part alone.
+	StateDestinationHost = "culvert.destination.host"
+	// StateDestinationSource says where the name came from: address, dns, sni, host.
+	StateDestinationSource = "culvert.destination.source"
+)
