@@ -1,0 +1,262 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// rig is a relay between two loopback connections: app <-> down, up <-> origin.
+type rig struct {
+	app, origin *net.TCPConn
+	meter       Meter
+	result      chan RelayResult
+	cancel      context.CancelCauseFunc
+}
+
+// startRelay relays in the background; the result arrives on r.result.
+func startRelay(t *testing.T, wrap func(Conn) Conn, opt RelayOptions) *rig {
+	t.Helper()
+	down, app := socketPair(t)
+	up, origin := socketPair(t)
+	r := &rig{app: app, origin: origin, result: make(chan RelayResult, 1)}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r.cancel = cancel
+	t.Cleanup(func() { cancel(nil) })
+	opt.Meter = &r.meter
+	go func() { r.result <- Relay(ctx, wrap(down), wrap(up), opt) }() // ends with the relay
+	return r
+}
+
+func (r *rig) wait(t *testing.T) RelayResult {
+	t.Helper()
+	select {
+	case res := <-r.result:
+		return res
+	case <-time.After(20 * time.Second):
+		t.Fatal("the relay did not end")
+		return RelayResult{}
+	}
+}
+
+func bare(c Conn) Conn { return c }
+
+// plain hides what a Socket can do beyond Conn, so that Relay must copy.
+func plain(c Conn) Conn { return struct{ Conn }{c} }
+
+// observer only watches; Relay must look through it.
+type observer struct{ Conn }
+
+func (o observer) Unwrap() Conn { return o.Conn }
+
+func TestChoosePath(t *testing.T) {
+	s, _ := socketPair(t)
+	for _, c := range []struct {
+		name     string
+		src, dst Conn
+		want     string
+	}{
+		{"socket to socket", s, s, "chunk"},
+		{"observed sockets", observer{observer{s}}, observer{s}, "chunk"},
+		{"socket to plain", s, plain(s), "chunk-write"},
+		{"plain to socket", plain(s), s, "copy"},
+		{"plain to plain", plain(s), plain(s), "copy"},
+	} {
+		if got := choosePath(c.src, c.dst).name(); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// random is a repeatable stream of n bytes.
+func random(seed uint64, n int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), n)
+}
+
+func digest(r io.Reader) (hash.Hash, int64, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return h, n, err
+}
+
+// Both directions carry 16 MiB; each ends on its own, whoever is first, and
+// nothing is lost.
+func TestRelayHalfCloses(t *testing.T) {
+	const size = 16 << 20
+	for _, first := range []string{"app", "origin", "both"} {
+		for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+			t.Run(first+"/"+name, func(t *testing.T) {
+				r := startRelay(t, wrap, RelayOptions{})
+				early, late := r.app, r.origin
+				if first == "origin" {
+					early, late = late, early
+				}
+				earlyDone := make(chan struct{})
+				if first == "both" {
+					close(earlyDone)
+				}
+				errs := make(chan error, 2)
+				send := func(c *net.TCPConn, seed uint64, after <-chan struct{}) {
+					if after != nil {
+						<-after
+					}
+					_, err := io.Copy(c, random(seed, size))
+					errs <- errors.Join(err, c.CloseWrite())
+				}
+				go send(early, 1, nil)      // ends when all is written
+				go send(late, 2, earlyDone) // waits for the other direction's end
+				h, n, err := digest(late)
+				if first != "both" {
+					close(earlyDone)
+				}
+				want, _, _ := digest(random(1, size))
+				if err != nil || n != size || !bytes.Equal(h.Sum(nil), want.Sum(nil)) {
+					t.Errorf("first direction: %d bytes, %v, or the digest differs", n, err)
+				}
+				h, n, err = digest(early)
+				want, _, _ = digest(random(2, size))
+				if err != nil || n != size || !bytes.Equal(h.Sum(nil), want.Sum(nil)) {
+					t.Errorf("second direction: %d bytes, %v, or the digest differs", n, err)
+				}
+				if err := errors.Join(<-errs, <-errs); err != nil {
+					t.Error(err)
+				}
+				res := r.wait(t)
+				if res.Err != nil || res.Downstream != EndFIN || res.Upstream != EndFIN {
+					t.Errorf("result %+v, want two FINs", res)
+				}
+				if r.meter.BytesReceived() != size || r.meter.BytesSent() != size {
+					t.Errorf("meter %d/%d", r.meter.BytesReceived(), r.meter.BytesSent())
+				}
+			})
+		}
+	}
+}
+
+// What a side sent before it reset arrives before the reset.
+func TestRelayResetAfterBytes(t *testing.T) {
+	const size = 4 << 20
+	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+		t.Run(name, func(t *testing.T) {
+			r := startRelay(t, wrap, RelayOptions{})
+			got := make(chan int64, 1)
+			var readErr error
+			go func() { // ends with the reset
+				_, n, err := digest(r.app)
+				readErr = err
+				got <- n
+			}()
+			if _, err := io.Copy(r.origin, random(1, size)); err != nil {
+				t.Fatal(err)
+			}
+			s, _ := NewSocket(r.origin)
+			waitSent(s, func() bool { return false }) // our own RST must not overtake our bytes
+			s.Abort(nil)
+			if n := <-got; n != size || !IsReset(readErr) {
+				t.Errorf("app got %d bytes and %v, want %d and a reset", n, readErr, size)
+			}
+			if res := r.wait(t); res.Upstream != EndReset || !IsReset(res.Err) {
+				t.Errorf("result %+v, want an upstream reset", res)
+			}
+		})
+	}
+}
+
+func TestRelayResetByApplication(t *testing.T) {
+	r := startRelay(t, bare, RelayOptions{})
+	r.app.SetLinger(0)
+	r.app.Close()
+	if _, err := r.origin.Read(make([]byte, 1)); !IsReset(err) {
+		t.Errorf("origin read: %v, want a reset", err)
+	}
+	if res := r.wait(t); res.Downstream != EndReset {
+		t.Errorf("result %+v, want a downstream reset", res)
+	}
+}
+
+func TestRelayCancel(t *testing.T) {
+	r := startRelay(t, bare, RelayOptions{})
+	stop := errors.New("stop")
+	r.cancel(stop)
+	if _, err := r.app.Read(make([]byte, 1)); !IsReset(err) {
+		t.Errorf("app read: %v, want a reset", err)
+	}
+	if res := r.wait(t); !errors.Is(res.Err, stop) || res.Downstream != EndOpen {
+		t.Errorf("result %+v, want %v", res, stop)
+	}
+}
+
+// pipeConn is a net.Pipe end as a Conn, for time-outs under a fake clock.
+type pipeConn struct{ net.Conn }
+
+func (p pipeConn) CloseWrite() error { return p.Close() }
+func (p pipeConn) Abort(error)       { _ = p.Close() }
+
+func TestRelayTimeouts(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		opt     RelayOptions
+		traffic time.Duration // a byte this often, 0 for none
+		want    error
+		after   time.Duration
+	}{
+		{"idle", RelayOptions{IdleTimeout: time.Minute}, 0, ErrIdleTimeout, time.Minute},
+		{"bytes put idle off", RelayOptions{IdleTimeout: time.Minute, MaxDuration: 10 * time.Minute}, 50 * time.Second, ErrMaxDuration, 10 * time.Minute},
+		{"duration", RelayOptions{MaxDuration: time.Hour}, 0, ErrMaxDuration, time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down, app := net.Pipe()
+				up, origin := net.Pipe()
+				var m Meter
+				c.opt.Meter = &m
+				go io.Copy(io.Discard, origin) // ends when the relay closes up
+				if c.traffic > 0 {
+					go func() { // ends when the relay closes down
+						for {
+							time.Sleep(c.traffic)
+							if _, err := app.Write([]byte("x")); err != nil {
+								return
+							}
+						}
+					}()
+				}
+				start := time.Now()
+				res := Relay(t.Context(), pipeConn{down}, pipeConn{up}, c.opt)
+				if !errors.Is(res.Err, c.want) {
+					t.Errorf("ended with %v, want %v", res.Err, c.want)
+				}
+				if d := time.Since(start).Round(time.Second); d != c.after {
+					t.Errorf("ended after %v, want %v", d, c.after)
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkRelaySockets(b *testing.B) {
+	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+		b.Run(name, func(b *testing.B) {
+			t := &testing.T{}
+			r := startRelay(t, wrap, RelayOptions{})
+			buf := make([]byte, 128<<10)
+			b.SetBytes(int64(len(buf)))
+			b.ReportAllocs()
+			go io.Copy(io.Discard, r.origin) // ends with the relay
+			for range b.N {
+				if _, err := r.app.Write(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+			r.cancel(nil)
+		})
+	}
+}
