@@ -52,6 +52,14 @@ func bare(c Conn) Conn { return c }
 // plain hides what a Socket can do beyond Conn, so that Relay must copy.
 func plain(c Conn) Conn { return struct{ Conn }{c} }
 
+// sendQueue is plain that still knows what its peer has not acknowledged.
+func sendQueue(c Conn) Conn {
+	return struct {
+		Conn
+		SendQueue
+	}{c, c.(SendQueue)}
+}
+
 // observer only watches; Relay must look through it.
 type observer struct{ Conn }
 
@@ -144,7 +152,7 @@ func TestRelayHalfCloses(t *testing.T) {
 // What a side sent before it reset arrives before the reset.
 func TestRelayResetAfterBytes(t *testing.T) {
 	const size = 4 << 20
-	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": sendQueue} {
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, wrap, RelayOptions{})
 			got := make(chan int64, 1)
@@ -220,10 +228,16 @@ func TestRelayTimeouts(t *testing.T) {
 				c.opt.Meter = &m
 				go io.Copy(io.Discard, origin) // ends when the relay closes up
 				if c.traffic > 0 {
-					go func() { // ends when the relay closes down
+					done := make(chan struct{})
+					defer close(done)
+					go func() { // ends with the test
+						tick := time.NewTicker(c.traffic)
+						defer tick.Stop()
 						for {
-							time.Sleep(c.traffic)
-							if _, err := app.Write([]byte("x")); err != nil {
+							select {
+							case <-tick.C:
+								app.Write([]byte("x"))
+							case <-done:
 								return
 							}
 						}

@@ -1,0 +1,71 @@
+# culvert: see README.md. `make help` lists the targets.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+PKGS     ?= ./...
+FUZZTIME ?= 10s
+LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The product is one static binary; only the race detector needs a C compiler.
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/culvert, static
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/culvert ./cmd/culvert
+
+.PHONY: demo
+demo: build ## show it all work in under a minute; changes nothing on the host (BREAK=gateway|sha|refuse must fail)
+	bin/culvert demo $(if $(BREAK),--break $(BREAK))
+
+.PHONY: test
+test: ## run the tests; what this machine lacks is skipped and listed at the end
+	@$(GO) test -json -count=1 $(PKGS) | $(GO) run ./test/report
+
+.PHONY: test-race
+test-race: ## run the tests under the race detector (needs a C compiler)
+	@CGO_ENABLED=1 $(GO) test -race -json -count=1 $(PKGS) | $(GO) run ./test/report
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 10s)
+	@test/fuzz.sh $(FUZZTIME)
+
+.PHONY: vet
+vet: ## go vet and gofmt
+	$(GO) vet $(PKGS)
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml
+	$(GO) run $(LINT) run $(PKGS)
+
+.PHONY: check
+check: vet ## what a reviewer expects to be green: vet, format, short tests
+	@$(GO) test -short -json $(PKGS) | $(GO) run ./test/report
+
+.PHONY: bench
+bench: ## Go micro-benchmarks beside the code, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+.PHONY: h2spec
+h2spec: ## run h2spec against the HTTP/2 core
+	test/h2spec/run.sh
+
+.PHONY: generate
+generate: ## regenerate protobuf messages and generated tables (needs protoc)
+	configs/culvert/generate.sh
+	$(GO) generate ./...
+
+.PHONY: vuln
+vuln: ## known holes in what is called (needs the vulnerability database)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 $(PKGS)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist bench/out
