@@ -1,0 +1,79 @@
+package tunnel
+
+import (
+	"fmt"
+
+	"culvert/proxy/network"
+)
+
+// StatusError is an answer that opens no tunnel.
+type StatusError struct {
+	// Code is the HTTP status.
+	Code int
+	// ProxyStatus is the Proxy-Status field (RFC 9209) as it came, one string a
+	// line. It is the gateway's word: escape it before it reaches a log.
+	ProxyStatus []string
+	// Reason is what the answer says of the destination.
+	Reason network.Reason
+}
+
+func newStatusError(code int, proxyStatus []string) *StatusError {
+	e := &StatusError{Code: code, ProxyStatus: proxyStatus}
+	var ok bool
+	if e.Reason, ok = ParseProxyStatus(proxyStatus); !ok {
+		e.Reason = reasonForStatus(code)
+	}
+	return e
+}
+
+// Error leaves the gateway's own words out.
+func (e *StatusError) Error() string { return fmt.Sprintf("tunnel response %d: %s", e.Code, e.Reason) }
+
+// ConnectReason is what the application is told.
+func (e *StatusError) ConnectReason() network.Reason { return e.Reason }
+
+// Flag is Envoy's: an answer that is not a yes is a connection failure.
+func (e *StatusError) Flag() network.Flag { return network.FlagUF }
+
+// TransportFailure is Envoy's %UPSTREAM_TRANSPORT_FAILURE_REASON% for it.
+func (e *StatusError) TransportFailure() string { return fmt.Sprintf("tunnel_response:%d", e.Code) }
+
+// reasonForStatus is for gateways that send no Proxy-Status.
+func reasonForStatus(code int) network.Reason {
+	switch code {
+	case 403:
+		return network.ReasonDenied
+	case 502, 503:
+		return network.ReasonConnectionRefused
+	case 504:
+		return network.ReasonTimeout
+	}
+	return network.ReasonGateway
+}
+
+// GatewayError is a request that did not come to its answer: the gateway could
+// not be reached, or went away. Of the destination it says nothing, so whatever
+// the kernel said of the gateway is not passed off as the destination's word.
+type GatewayError struct{ Err error }
+
+func (e *GatewayError) Error() string { return "gateway: " + e.Err.Error() }
+
+func (e *GatewayError) Unwrap() error { return e.Err }
+
+// ConnectReason is ReasonGateway, except for what is not the gateway's doing:
+// the caller went away, or the request itself is at fault.
+func (e *GatewayError) ConnectReason() network.Reason {
+	switch r := network.ReasonFor(e.Err); r {
+	case network.ReasonCanceled, network.ReasonOverflow, network.ReasonNoCluster:
+		return r
+	}
+	return network.ReasonGateway
+}
+
+// Flag is what the pool's own failure has (UH, UO, UF).
+func (e *GatewayError) Flag() network.Flag {
+	if f := network.FlagFor(e.Err); f&(network.FlagUH|network.FlagUO|network.FlagNC|network.FlagDC) != 0 {
+		return f
+	}
+	return network.FlagUF
+}
