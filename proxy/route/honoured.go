@@ -1,0 +1,32 @@
+package route
+
+import "culvert/configs/field"
+
+// Honoured declares the fields this package reads.
+func Honoured() field.Honoured {
+	return field.Honoured{
+		"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts validate_clusters " +
+			"max_direct_response_body_size_bytes ignore_port_in_host_matching",
+		"envoy.config.route.v3.VirtualHost": "name domains routes",
+		"envoy.config.route.v3.Route":       "name match route redirect direct_response",
+		"envoy.config.route.v3.RouteMatch": "prefix path safe_regex connect_matcher path_separated_prefix " +
+			"case_sensitive headers",
+		"envoy.config.route.v3.RouteMatch.ConnectMatcher": "",
+		"envoy.config.route.v3.HeaderMatcher": "name exact_match safe_regex_match range_match present_match " +
+			"prefix_match suffix_match contains_match string_match invert_match treat_missing_header_as_empty",
+		"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters " +
+			"cluster_not_found_response_code prefix_rewrite host_rewrite_literal timeout idle_timeout upgrade_configs",
+		"envoy.config.route.v3.WeightedCluster":                         "clusters total_weight",
+		"envoy.config.route.v3.WeightedCluster.ClusterWeight":           "name cluster_header weight",
+		"envoy.config.route.v3.RouteAction.UpgradeConfig":               "upgrade_type enabled connect_config",
+		"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": "allow_post",
+		"envoy.config.route.v3.RedirectAction": "https_redirect scheme_redirect host_redirect port_redirect " +
+			"path_redirect prefix_rewrite response_code strip_query",
+		"envoy.config.route.v3.DirectResponseAction":   "status body",
+		"envoy.config.core.v3.DataSource":              "filename inline_bytes inline_string",
+		"envoy.type.matcher.v3.StringMatcher":          "exact prefix suffix contains safe_regex ignore_case",
+		"envoy.type.matcher.v3.RegexMatcher":           "google_re2 regex",
+		"envoy.type.matcher.v3.RegexMatcher.GoogleRE2": "",
+		"envoy.type.v3.Int64Range":                     "start end",
+	}
+}
