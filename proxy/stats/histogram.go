@@ -57,6 +57,19 @@ func (h *Histogram) RecordDuration(d time.Duration) {
 	h.Record(float64(d) / float64(time.Millisecond))
 }
 
+// Count is the number of values so far.
+func (h *Histogram) Count() uint64 {
+	n := h.zero.Load()
+	for i := range h.decades {
+		if d := h.decades[i].Load(); d != nil {
+			for j := range d {
+				n += d[j].Load()
+			}
+		}
+	}
+	return n
+}
+
 func (h *Histogram) makeDecade(i int) *decade {
 	d := new(decade)
 	if h.decades[i].CompareAndSwap(nil, d) {
@@ -153,11 +166,12 @@ func (b bins) minus(old bins) bins {
 	return d
 }
 
-// below counts the values up to limit, with 0.01 % of room for its rounding.
+// below counts the values less than limit, which has at most two significant
+// digits and so is the edge of a bin.
 func (b bins) below(limit float64) uint64 {
 	var n uint64
 	for _, x := range b.list {
-		if x.low+x.width > limit*1.0001 && x.low >= limit*0.9999 {
+		if x.low > limit*0.9999 { // edges are rounded
 			break
 		}
 		n += x.count
