@@ -1,0 +1,409 @@
+package netstack
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"culvert/proxy/network"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// gate stands before gVisor's forwarder and sees every TCP packet that no
+// endpoint claims. It keeps each SYN until its flow is answered and remembers
+// the answer.
+//
+// An entry is keyed by addresses and ports and belongs to one initial sequence
+// number (ISN): a SYN with the same ISN is a retransmission and starts nothing,
+// one with another is a new connect.
+type gate struct {
+	stack *Stack           // immutable
+	now   func() time.Time // immutable; a test's clock
+	limit limits           // immutable
+
+	mu       sync.Mutex
+	closed   bool // no new flows
+	entries  map[stack.TransportEndpointID]*entry
+	flows    int                   // goroutines that serve
+	pending  int                   // of them, not yet answered
+	bySource map[tcpip.Address]int // the same by source address
+	silent   *list.List            // of *entry, the one touched longest ago first
+	told     *list.List            // the same
+}
+
+type limits struct{ pending, perSource, flows, silent, told int }
+
+type entryState uint8
+
+const (
+	statePending   entryState = iota // its flow is being served
+	stateAccepting                   // the SYN-ACK is on its way; an endpoint takes over
+	stateTold                        // refused; a retransmission is told again
+	stateSilent                      // refused in silence; a retransmission is swallowed
+)
+
+// entry is one connect. Its fields are guarded by gate.mu, but for the first
+// three, which do not change.
+type entry struct {
+	id   stack.TransportEndpointID
+	isn  uint32
+	flow *flow
+
+	state   entryState
+	verdict network.Verdict     // of stateTold
+	syn     *stack.PacketBuffer // owned; nil once the flow is answered or gone
+	expires time.Time           // of stateTold and stateSilent
+	place   *list.Element       // in gate.silent or gate.told
+	// handshake gets the endpoint, in stateAccepting.
+	handshake *handshake
+}
+
+func newGate(s *Stack) *gate {
+	return &gate{
+		stack: s, now: time.Now,
+		limit: limits{
+			pending: s.cfg.MaxPendingConnects, perSource: s.cfg.MaxPendingPerSource,
+			flows: s.cfg.MaxFlows, silent: maxSilent, told: maxTold,
+		},
+		entries:  make(map[stack.TransportEndpointID]*entry),
+		bySource: make(map[tcpip.Address]int),
+		silent:   list.New(), told: list.New(),
+	}
+}
+
+// handle is gVisor's transport handler. It runs on the goroutine that delivers
+// packets and does not block. False lets gVisor answer: with RST.
+func (g *gate) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	h := header.TCP(pkt.TransportHeader().Slice())
+	if len(h) < header.TCPMinimumSize {
+		return true
+	}
+	const relevant = header.TCPFlagSyn | header.TCPFlagAck | header.TCPFlagRst | header.TCPFlagFin
+	switch flags := h.Flags() & relevant; {
+	case flags&header.TCPFlagRst != 0:
+		if validChecksum(h, pkt) {
+			g.reset(id, h.SequenceNumber())
+		}
+		return true
+	case flags != header.TCPFlagSyn:
+		return false
+	}
+	c := &g.stack.counters
+	c.synSeen.Add(1)
+	if !validChecksum(h, pkt) || !validSource(id) {
+		c.synInvalid.Add(1)
+		return true
+	}
+	g.syn(id, h.SequenceNumber(), pkt)
+	return true
+}
+
+// validChecksum verifies what the link endpoint has not.
+func validChecksum(h header.TCP, pkt *stack.PacketBuffer) bool {
+	net := pkt.Network()
+	_, valid, ok := header.TCPValid(h, func() uint16 { return pkt.Data().Checksum() },
+		uint16(pkt.Data().Size()), net.SourceAddress(), net.DestinationAddress(), pkt.RXChecksumValidated)
+	return ok && valid
+}
+
+// validSource leaves out what could not be answered: no source, or multicast
+// and broadcast at either end.
+func validSource(id stack.TransportEndpointID) bool {
+	for _, a := range [...]tcpip.Address{id.RemoteAddress, id.LocalAddress} {
+		if a.Unspecified() || header.IsV4MulticastAddress(a) || header.IsV6MulticastAddress(a) || a == header.IPv4Broadcast {
+			return false
+		}
+	}
+	return id.RemotePort != 0 && id.LocalPort != 0
+}
+
+// syn decides what a SYN is: a retransmission, a new connect, or one too many.
+func (g *gate) syn(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) {
+	g.mu.Lock()
+	if e := g.entries[id]; e != nil && e.isn == isn {
+		verdict, again := g.retransmittedLocked(e)
+		g.mu.Unlock()
+		if again {
+			g.stack.counters.replayed.Add(1)
+			g.stack.sendVerdict(verdict, pkt)
+		}
+		return
+	}
+	superseded, busy := g.supersedeLocked(id)
+	if busy {
+		g.mu.Unlock()
+		g.stack.counters.synBusy.Add(1)
+		return
+	}
+	e, refused := g.admitLocked(id, isn, pkt)
+	g.mu.Unlock()
+	if superseded != nil {
+		g.stack.counters.canceledSuperseded.Add(1)
+		superseded.cancel(errSuperseded)
+	}
+	if e != nil {
+		go e.flow.serve() // ends with its handler; Stack.serving awaits it
+	} else if refused != nil {
+		g.stack.sendVerdict(network.VerdictFor(refused), pkt)
+	}
+}
+
+// retransmittedLocked says what to tell a retransmission, if anything.
+func (g *gate) retransmittedLocked(e *entry) (network.Verdict, bool) {
+	g.stack.counters.synRetransmitted.Add(1)
+	switch e.state {
+	case stateTold:
+		g.touchLocked(e, g.told)
+		return e.verdict, true
+	case stateSilent:
+		g.touchLocked(e, g.silent)
+	}
+	return 0, false
+}
+
+// touchLocked lets a remembered verdict live on from now.
+func (g *gate) touchLocked(e *entry, l *list.List) {
+	e.expires = g.now().Add(silenceMemory)
+	l.MoveToBack(e.place)
+}
+
+// supersedeLocked makes room for a new connect from the same port. It returns
+// the flow of the old one, if that was still pending. Busy: the old one's
+// endpoint is about to take the addresses over; the SYN will come again.
+func (g *gate) supersedeLocked(id stack.TransportEndpointID) (old *flow, busy bool) {
+	e := g.entries[id]
+	switch {
+	case e == nil:
+		return nil, false
+	case e.state == stateAccepting:
+		return nil, true
+	case e.state == statePending:
+		old = e.flow
+	}
+	g.removeLocked(e)
+	return old, false
+}
+
+// admitLocked makes the entry and the flow of a new connect. Neither entry nor
+// error: the SYN is dropped.
+func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) (*entry, error) {
+	c := &g.stack.counters
+	switch {
+	case g.closed:
+		c.unwanted.Add(1)
+		return nil, errDraining
+	case g.flows >= g.limit.flows:
+		c.overLimit.Add(1)
+		return nil, errTooManyFlows
+	case g.pending >= g.limit.pending:
+		c.synPending.Add(1)
+		return nil, nil
+	case g.bySource[id.RemoteAddress] >= g.limit.perSource:
+		c.synSource.Add(1)
+		return nil, nil
+	case g.silent.Len()+g.pending >= g.limit.silent:
+		c.synSilent.Add(1)
+		return nil, nil
+	}
+	e := &entry{id: id, isn: isn, syn: keep(pkt)}
+	e.flow = newFlow(g.stack, e)
+	g.entries[id] = e
+	g.flows++
+	g.pending++
+	g.bySource[id.RemoteAddress]++
+	g.stack.serving.Add(1) // under mu and before closed is set, so before any Wait
+	return e, nil
+}
+
+// keep makes a copy of the SYN that holds no more than its headers: payload of
+// a SYN (TCP Fast Open) is not acknowledged and will be sent again. Its
+// checksum has been verified.
+func keep(pkt *stack.PacketBuffer) *stack.PacketBuffer {
+	syn := pkt.Clone()
+	syn.Data().CapLength(0)
+	syn.RXChecksumValidated = true
+	return syn
+}
+
+// reset cancels a pending connect whose application sent RST. Only the one
+// sequence number it can rightly carry counts (RFC 9293 §3.10.7.3); others may
+// be forged.
+func (g *gate) reset(id stack.TransportEndpointID, seq uint32) {
+	g.mu.Lock()
+	e := g.entries[id]
+	if e == nil || e.state != statePending || seq != e.isn+1 {
+		g.mu.Unlock()
+		return
+	}
+	g.removeLocked(e)
+	g.mu.Unlock()
+	g.stack.counters.canceledReset.Add(1)
+	e.flow.cancel(errApplicationReset)
+}
+
+// gone cancels a pending connect whose application is no longer there.
+func (g *gate) gone(e *entry) {
+	g.mu.Lock()
+	if g.entries[e.id] != e || e.state != statePending {
+		g.mu.Unlock()
+		return
+	}
+	g.removeLocked(e)
+	g.mu.Unlock()
+	g.stack.counters.canceledGone.Add(1)
+	e.flow.cancel(errApplicationGone)
+}
+
+// accept takes the SYN out to be answered with SYN-ACK. False: the connect is
+// no longer pending.
+func (g *gate) accept(e *entry, h *handshake) (*stack.PacketBuffer, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.entries[e.id] != e || e.state != statePending {
+		return nil, false
+	}
+	e.state, e.handshake = stateAccepting, h
+	syn := e.syn
+	e.syn = nil
+	return syn, true
+}
+
+// accepted forgets the connect: its endpoint takes the packets from here on, or
+// nobody does.
+func (g *gate) accepted(e *entry) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.entries[e.id] == e {
+		g.removeLocked(e)
+	}
+}
+
+// reject takes the SYN out to be refused, and remembers the verdict. False: the
+// connect is no longer pending.
+func (g *gate) reject(e *entry, v network.Verdict) (*stack.PacketBuffer, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.entries[e.id] != e || e.state != statePending {
+		return nil, false
+	}
+	syn := e.syn
+	e.syn = nil
+	e.verdict = v
+	e.expires = g.now().Add(silenceMemory)
+	if v == network.VerdictSilent {
+		e.state = stateSilent
+		e.place = g.silent.PushBack(e)
+		return syn, true
+	}
+	e.state = stateTold
+	e.place = g.told.PushBack(e)
+	if g.told.Len() > g.limit.told {
+		g.removeLocked(g.told.Front().Value.(*entry))
+	}
+	return syn, true
+}
+
+// answered gives back the pending place of a flow, once.
+func (g *gate) answered(f *flow) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answeredLocked(f)
+}
+
+func (g *gate) answeredLocked(f *flow) {
+	if f.placeGiven {
+		return
+	}
+	f.placeGiven = true
+	g.pending--
+	src := f.entry.id.RemoteAddress
+	if g.bySource[src]--; g.bySource[src] == 0 {
+		delete(g.bySource, src)
+	}
+}
+
+// ended gives back all places of a flow whose goroutine ends.
+func (g *gate) ended(f *flow) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answeredLocked(f)
+	g.flows--
+	if e := f.entry; g.entries[e.id] == e && (e.state == statePending || e.state == stateAccepting) {
+		g.removeLocked(e)
+	}
+}
+
+func (g *gate) removeLocked(e *entry) {
+	delete(g.entries, e.id)
+	if e.syn != nil {
+		e.syn.DecRef()
+		e.syn = nil
+	}
+	if e.place != nil {
+		g.told.Remove(e.place) // each list ignores elements of the other
+		g.silent.Remove(e.place)
+		e.place = nil
+	}
+}
+
+// sweep forgets the verdicts whose time has passed.
+func (g *gate) sweep(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, l := range [...]*list.List{g.told, g.silent} {
+		for el := l.Front(); el != nil && now.After(el.Value.(*entry).expires); el = l.Front() {
+			g.removeLocked(el.Value.(*entry))
+		}
+	}
+}
+
+// probePending looks for the applications that were once seen connecting.
+func (g *gate) probePending() {
+	if g.stack.prober == nil {
+		return
+	}
+	var pending []*entry
+	g.mu.Lock()
+	for _, e := range g.entries {
+		if e.state == statePending {
+			pending = append(pending, e)
+		}
+	}
+	g.mu.Unlock()
+	for _, e := range pending {
+		e.flow.probe()
+	}
+}
+
+// close refuses new connects from now on.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// clear forgets everything, after the last flow has ended.
+func (g *gate) clear() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.entries {
+		g.removeLocked(e)
+	}
+}
+
+func (g *gate) gauges(s *Stats) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.Flows, s.Pending = uint64(g.flows), uint64(g.pending)
+	s.SilentRemembered, s.ToldRemembered = uint64(g.silent.Len()), uint64(g.told.Len())
+}
+
+// capture installs the handlers for what no endpoint claims.
+func (s *Stack) capture() {
+	s.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, s.gate.handle)
+	s.captureDatagrams()
+}

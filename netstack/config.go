@@ -1,0 +1,111 @@
+package netstack
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"culvert/netstack/link"
+	"culvert/proxy/network"
+)
+
+// Defaults of Config.
+const (
+	DefaultMaxPendingConnects = 4096
+	DefaultMaxFlows           = 50000
+)
+
+// Bounds and times that are not configured.
+const (
+	// silenceMemory is how long a silent verdict outlives the last SYN it
+	// swallowed. Linux leaves up to 64 s between two (tcp_syn_retries 6), and a
+	// forgotten verdict would dial again.
+	silenceMemory = 75 * time.Second
+	// maxSilent is how many silent verdicts are remembered at most, about 20
+	// MiB. Together with the pending connects they never exceed it: a SYN that
+	// might need the place of another is dropped.
+	maxSilent = 1 << 16
+	// maxTold is how many other refusals are remembered, the oldest forgotten
+	// first: forgetting one costs a dial, not the truth.
+	maxTold = 1 << 13
+	// watchEvery is how often pending applications are looked for and old
+	// verdicts are forgotten.
+	watchEvery = time.Second
+)
+
+// Config is what a stack captures and how much of it at a time. Zero limits are
+// the defaults.
+type Config struct {
+	// Name is the device's, for logs.
+	Name string
+	// Addresses are bound inside the stack: they answer echo requests. The
+	// addresses of the interface on the kernel's side are not among them.
+	Addresses []netip.Prefix
+	// TCPListener names the internal listener that gets captured TCP flows.
+	TCPListener string
+	// UDPListener names the one for UDP; while it is empty, UDP is answered
+	// with ICMP port unreachable. Others are not implemented yet.
+	UDPListener string
+	// MaxPendingConnects bounds the flows not yet answered; a SYN beyond it is
+	// dropped, to be retransmitted.
+	MaxPendingConnects int
+	// MaxPendingPerSource is the same for each source address; 0: two thirds.
+	MaxPendingPerSource int
+	// MaxFlows bounds all flows; a SYN beyond it is told net unreachable.
+	MaxFlows int
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.MaxPendingConnects == 0 {
+		c.MaxPendingConnects = DefaultMaxPendingConnects
+	}
+	if c.MaxPendingPerSource == 0 {
+		c.MaxPendingPerSource = max(1, c.MaxPendingConnects*2/3)
+	}
+	if c.MaxFlows == 0 {
+		c.MaxFlows = DefaultMaxFlows
+	}
+	switch {
+	case c.MaxPendingConnects < 0, c.MaxPendingPerSource < 0, c.MaxFlows < 0:
+		return c, errors.New("limits must not be negative")
+	case c.MaxPendingConnects > maxSilent/2:
+		return c, fmt.Errorf("max_pending_connects %d: at most %d", c.MaxPendingConnects, maxSilent/2)
+	case c.UDPListener != "":
+		return c, fmt.Errorf("udp_listener %q: UDP is not captured yet", c.UDPListener)
+	}
+	return c, nil
+}
+
+// Deps are what a stack works with.
+type Deps struct {
+	// Device brings the packets; nil: none comes. It is the caller's to close,
+	// after the stack.
+	Device link.Device
+	// Lookup finds the handler of a listener by name, for each flow.
+	Lookup network.HandlerLookup
+	// Flows lists the flows; nil: a table of the stack's own.
+	Flows *network.FlowTable
+	// Prober tells whether a connecting application is still there; nil: it is
+	// assumed to be.
+	Prober Prober
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.Device == nil {
+		d.Device = newNoDevice()
+	}
+	if d.Lookup == nil {
+		d.Lookup = func(string) (network.Handler, bool) { return nil, false }
+	}
+	if d.Flows == nil {
+		d.Flows = network.NewFlowTable()
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
