@@ -49,8 +49,22 @@ type Exchange struct {
 	ends []func(EndInfo)
 }
 
-// FarHalf is the open upstream side of an exchange. At most one is set; hcm
-// closes it.
+// Tunnel reports that the answer made a tunnel of the exchange: what follows
+// the heads is raw bytes, and a far half of HTTP is one only if it agreed.
+func (x *Exchange) Tunnel() bool {
+	switch {
+	case x.Upstream.Conn != nil || x.Upstream.Served != nil:
+		return true
+	case x.Upstream.Stream == nil || x.Response == nil:
+		return false
+	}
+	return x.Request.AsksTunnel() && !x.Response.EndStream &&
+		(x.Response.Success() || x.Response.Status == 101)
+}
+
+// FarHalf is the open upstream side of an exchange. At most one of Conn, Stream
+// and Served is set; hcm closes it. After an error a Pump may be left alone: it
+// ends with the exchange's own stream, and hcm awaits it.
 type FarHalf struct {
 	// Conn is a byte stream: a terminated CONNECT's socket. hcm relays it.
 	Conn network.Conn

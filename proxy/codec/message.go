@@ -47,6 +47,10 @@ type Request struct {
 // IsConnect reports a CONNECT that is not an extended one for another protocol.
 func (r *Request) IsConnect() bool { return r.Method == "CONNECT" && r.Protocol == "" }
 
+// AsksTunnel reports a request for a tunnel, a CONNECT or an upgrade, of which
+// no byte is forwarded before the answer (RFC 9931).
+func (r *Request) AsksTunnel() bool { return r.Method == "CONNECT" || r.Protocol != "" }
+
 // Response is a response head; a Status below 200 is informational and another
 // head follows.
 type Response struct {

@@ -1,0 +1,107 @@
+package router
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"culvert/proxy/codec"
+	"culvert/proxy/route"
+)
+
+// forward sends the request to the cluster as HTTP and returns with the final
+// response head.
+func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *route.Forward) error {
+	f.Rewrite(x.Request)
+	timeout := answerWithin(x.Request, f)
+	head := upstreamHead(x)
+	if !r.quiet && timeout > 0 {
+		head.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(timeout.Milliseconds(), 10))
+	}
+	x.Info.Attempts++
+	s, err := c.OpenStream(ctx, head, x.Info)
+	if err != nil {
+		return connectFailed(ctx, x.Info, err)
+	}
+	sent := time.Now()
+	timer := newResponseTimer(s, timeout)
+	x.OnEnd(func(codec.EndInfo) { timer.stop() })
+	startBody(x, s, head, timer)
+	res, err := readFinal(ctx, x, s)
+	if err != nil {
+		reply := resetBeforeResponse(ctx, x, err)
+		s.Reset(codec.CodeCancel, reply)
+		_ = s.Close() // only releases: the reset ended it
+		return reply
+	}
+	if !r.quiet {
+		res.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(time.Since(sent).Milliseconds(), 10))
+	}
+	stripHopByHop(&res.Header)
+	x.Response, x.Upstream.Stream = res, s
+	x.Info.Details = "via_upstream"
+	if x.Tunnel() {
+		timer.stop() // it bounds the answer, not the tunnel
+	}
+	return nil
+}
+
+// answerWithin is how long the upstream may take to answer, 0 for no bound. The
+// default does not bound a CONNECT: how long a destination may take is the
+// terminating side's to say.
+func answerWithin(req *codec.Request, f *route.Forward) time.Duration {
+	if req.IsConnect() && !f.TimeoutSet {
+		return 0
+	}
+	return f.Timeout
+}
+
+// startBody starts what is sent behind the head: nothing for a tunnel, whose
+// bytes wait for the answer.
+func startBody(x *codec.Exchange, s codec.ClientStream, head *codec.Request, timer *responseTimer) {
+	if head.EndStream || x.Request.AsksTunnel() {
+		timer.start()
+		return
+	}
+	done := make(chan error, 1)
+	x.Upstream.Pump = done
+	go pumpBody(x, s, done, timer) // ends with the body, or when either stream does; hcm awaits it
+}
+
+// pumpBody moves the request's body upstream. The response timer starts at its
+// end.
+func pumpBody(x *codec.Exchange, s codec.ClientStream, done chan<- error, timer *responseTimer) {
+	defer close(done)
+	body := x.RequestBody
+	if body == nil {
+		body = x.Stream
+	}
+	readErr, writeErr := codec.CopyBody(s, body, x.Stream.Trailers, x.Info.Meter.Received)
+	switch {
+	case readErr != nil: // the client is gone, or a filter refused the rest
+		s.Reset(codec.CodeCancel, readErr)
+		done <- readErr
+	case writeErr != nil: // the upstream wants no more, and says why in its response
+		done <- writeErr
+	default:
+		timer.start()
+	}
+}
+
+// readFinal passes informational heads on and returns the final one.
+func readFinal(ctx context.Context, x *codec.Exchange, s codec.ClientStream) (*codec.Response, error) {
+	for {
+		res, err := s.ReadResponse(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case res.Status == 101 && s.Proto() >= codec.HTTP2:
+			return nil, errSwitched
+		case !res.Informational():
+			return res, nil
+		}
+		if err := x.Inform(res); err != nil {
+			return nil, err
+		}
+	}
+}
