@@ -22,17 +22,17 @@ func connectFailed(ctx context.Context, info *network.StreamInfo, err error) *co
 	}
 	reason := network.ReasonFor(err)
 	reply := &codec.LocalReply{Status: reason.Status(), Flags: network.FlagFor(err), Reason: reason, Err: err}
-	switch reason {
-	case network.ReasonNoHealthy:
-		reply.Body, reply.Details = "no healthy upstream", "no_healthy_upstream"
-	case network.ReasonNoCluster:
-		reply.Details = "cluster_not_found"
-	case network.ReasonProhibited, network.ReasonDenied, network.ReasonNoRoute:
+	switch {
+	case reason == network.ReasonProhibited, reason == network.ReasonDenied, reason == network.ReasonNoRoute:
 		// Envoy has no such refusals; their names are RFC 9209's.
 		reply.Body, reply.Details = reason.String(), reason.Token()
-	case network.ReasonOverflow:
+	case reply.Flags&network.FlagUH != 0: // whatever kept the endpoint away: a name that does not resolve
+		reply.Body, reply.Details = "no healthy upstream", "no_healthy_upstream"
+	case reason == network.ReasonNoCluster:
+		reply.Details = "cluster_not_found"
+	case reason == network.ReasonOverflow:
 		reply.Body, reply.Details = resetText("overflow", "")
-	case network.ReasonTimeout:
+	case reason == network.ReasonTimeout:
 		reply.Body, reply.Details = resetText("connection timeout", info.TransportFailure)
 	default:
 		reply.Body, reply.Details = resetText("remote connection failure", transportFailure(info, err))
@@ -131,7 +131,8 @@ func transportFailure(info *network.StreamInfo, err error) string {
 	case info.TransportFailure != "":
 		return info.TransportFailure
 	case errors.As(err, &errno):
-		return "delayed connect error: " + errno.Error()
+		text := errno.Error()
+		return "delayed connect error: " + strings.ToUpper(text[:1]) + text[1:]
 	}
 	return ""
 }

@@ -27,7 +27,7 @@ type fakeCluster struct {
 	stream func(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, error)
 }
 
-func (c *fakeCluster) Open(ctx context.Context, info *network.StreamInfo) (network.Conn, network.Handler, error) {
+func (c *fakeCluster) OpenFor(ctx context.Context, _ *codec.Request, info *network.StreamInfo) (network.Conn, network.Handler, error) {
 	if c.open == nil {
 		c.t.Error("the cluster was asked for raw TCP")
 		return nil, nil, errors.New("not expected")

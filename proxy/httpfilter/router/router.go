@@ -15,9 +15,10 @@ import (
 
 // Cluster is where the router sends what it does not answer itself.
 type Cluster interface {
-	// Open is raw TCP: a Conn, or for an internal endpoint the handler that the
-	// CONNECT is handed to.
-	Open(ctx context.Context, info *network.StreamInfo) (network.Conn, network.Handler, error)
+	// OpenFor is raw TCP for a request that is terminated here: a Conn, or for
+	// an internal endpoint the handler that the CONNECT is handed to. The head
+	// may name the endpoint.
+	OpenFor(ctx context.Context, head *codec.Request, info *network.StreamInfo) (network.Conn, network.Handler, error)
 	codec.Opener
 }
 
@@ -28,6 +29,8 @@ type Deps struct {
 	// Serve hands a CONNECT to an internal listener's handler and returns when
 	// it has answered (tunnel.Serve).
 	Serve func(ctx context.Context, h network.Handler, info *network.StreamInfo) (*codec.ServedFlow, error)
+	// Flows numbers the flows that enter internal listeners.
+	Flows *network.FlowTable
 }
 
 // Router is the terminal filter. It is immutable.

@@ -11,9 +11,9 @@ import (
 // stream.
 func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster) error {
 	x.Info.Attempts++
-	conn, handler, err := c.Open(ctx, x.Info)
+	conn, handler, err := c.OpenFor(ctx, x.Request, x.Info)
 	if err == nil && handler != nil {
-		x.Upstream.Served, err = r.deps.Serve(ctx, handler, x.Info)
+		x.Upstream.Served, err = r.deps.Serve(ctx, handler, x.Info.Child(r.deps.Flows.NextID()))
 	}
 	if err != nil {
 		return connectFailed(ctx, x.Info, err)

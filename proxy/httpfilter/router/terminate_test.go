@@ -61,15 +61,15 @@ func TestConnectFailures(t *testing.T) {
 		details string
 	}{
 		{"E21 refused", fmt.Errorf("dial: %w", syscall.ECONNREFUSED), 503, network.FlagUF, network.ReasonConnectionRefused,
-			reset + "remote connection failure, transport failure reason: delayed connect error: connection refused",
-			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_connection_refused}"},
+			reset + "remote connection failure, transport failure reason: delayed connect error: Connection refused",
+			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"},
 		{"E22 connect timeout", network.WithReason(network.ReasonTimeout, errors.New("timeout")), 503, network.FlagUF, network.ReasonTimeout,
 			reset + "connection timeout", "upstream_reset_before_response_started{connection_timeout}"},
 		{"E25 no healthy host", network.WithReason(network.ReasonNoHealthy, nil), 503, network.FlagUH, network.ReasonNoHealthy,
 			"no healthy upstream", "no_healthy_upstream"},
 		{"unroutable", syscall.EHOSTUNREACH, 503, network.FlagUF, network.ReasonUnroutable,
-			reset + "remote connection failure, transport failure reason: delayed connect error: no route to host",
-			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_no_route_to_host}"},
+			reset + "remote connection failure, transport failure reason: delayed connect error: No route to host",
+			"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_No_route_to_host}"},
 		{"egress policy", network.WithReason(network.ReasonProhibited, errors.New("loopback")), 403, network.FlagUH, network.ReasonProhibited,
 			"destination prohibited", "destination_ip_prohibited"},
 		{"denied further on", network.WithReason(network.ReasonDenied, nil), 403, 0, network.ReasonDenied,
@@ -161,28 +161,32 @@ func TestInternalEndpoint(t *testing.T) {
 		return nil, handler, nil
 	}}
 	served := &codec.ServedFlow{}
+	var outer *network.StreamInfo
 	var answer error
 	r, err := New(nil, Deps{
 		Clusters: func(string) (Cluster, bool) { return c, true },
 		Serve: func(_ context.Context, h network.Handler, info *network.StreamInfo) (*codec.ServedFlow, error) {
-			if h == nil || info == nil {
-				t.Error("Serve was given no handler or no info")
+			if h == nil || info.Parent != outer {
+				t.Error("Serve was given no handler, or an info that is no child of the exchange's")
 			}
 			if answer != nil {
 				return nil, answer
 			}
 			return served, nil
 		},
+		Flows: network.NewFlowTable(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	x, _ := routed(t, terminateRoute, connect())
+	outer = x.Info
 	if err := r.RoundTrip(t.Context(), x, nil); err != nil || x.Upstream.Served != served || x.Response.Status != 200 {
 		t.Errorf("accepted: %v, %+v", err, x.Upstream)
 	}
 	answer = network.WithReason(network.ReasonConnectionRefused, errors.New("inner refusal"))
 	x, _ = routed(t, terminateRoute, connect())
+	outer = x.Info
 	if r := reply(t, r.RoundTrip(t.Context(), x, nil)); r.Status != 503 || r.Reason != network.ReasonConnectionRefused {
 		t.Errorf("rejected: %+v", r)
 	}
