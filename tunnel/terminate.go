@@ -23,8 +23,8 @@ func Serve(ctx context.Context, h network.Handler, info *network.StreamInfo) (*c
 		info: info, ctx: ctx, cancel: cancel,
 		answer: make(chan error, 1), established: make(chan establishment, 1), done: make(chan struct{}),
 	}
-	go f.run(h) // awaited through done by us, or by hcm after an Accept
-	err := <-f.answer // the handler watches ctx, and answers when it ends
+	go f.run(h)                         // awaited through done by us, or by hcm after an Accept
+	err := <-f.answer                   // the handler watches ctx, and answers when it ends
 	if err == nil && ctx.Err() != nil { // it said yes to somebody who is gone
 		err = context.Cause(ctx)
 		f.establish(nil, err)
@@ -86,6 +86,9 @@ func (f *servedFlow) Accept(context.Context) (network.Conn, error) {
 	f.answer <- nil
 	e := <-f.established
 	f.conn, f.connErr = e.conn, e.err
+	if e.err == nil {
+		f.info.Mark(network.StepAccepted)
+	}
 	return f.conn, f.connErr
 }
 
@@ -95,5 +98,9 @@ func (f *servedFlow) Reject(cause error) {
 		return
 	}
 	f.answered, f.connErr = true, cause
+	if f.info.Cause == nil {
+		f.info.Fail(cause)
+	}
+	f.info.Mark(network.StepRejected)
 	f.answer <- cause
 }

@@ -1,0 +1,90 @@
+package tcpproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"culvert/proxy/network"
+)
+
+// errNotAnswered is an internal listener that returned without a yes or no.
+var errNotAnswered = errors.New("the internal listener did not answer")
+
+// passOn hands the flow to the handler of an internal listener. A refusal
+// before the answer is a failed attempt. errServed: it was answered yes and
+// served; how it ended is in the infos.
+func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
+	child := s.info.Child(s.p.deps.Flows.NextID())
+	if u := s.info.Upstream(); u != nil {
+		// What the socket says, if there were one; where the flow was going
+		// stays its local address.
+		child.DirectLocalAddress = u.Host
+	}
+	s.p.deps.Flows.Add(child)
+	defer s.p.deps.Flows.Remove(child)
+	f := &innerFlow{outer: s.flow, session: s, info: child, within: within}
+	err := h.ServeFlow(ctx, f)
+	s.info.Meter.Received(int(child.Meter.BytesReceived()))
+	s.info.Meter.Sent(int(child.Meter.BytesSent()))
+	switch {
+	case f.accepted:
+		s.info.Cause = err
+		s.info.Flags |= child.Flags & (network.FlagDR | network.FlagUR | network.FlagDC | network.FlagUC | network.FlagDT)
+		return errServed
+	case f.rejected != nil:
+		return fmt.Errorf("internal listener: %w", f.rejected)
+	case err != nil:
+		return fmt.Errorf("internal listener: %w", err)
+	}
+	return network.WithReason(network.ReasonGateway, errNotAnswered)
+}
+
+// innerFlow is the flow as the internal listener sees it.
+type innerFlow struct {
+	outer   network.Flow
+	session *session
+	info    *network.StreamInfo
+	within  context.Context // of the attempt
+
+	accepted bool
+	rejected error
+}
+
+// Info implements network.Flow.
+func (f *innerFlow) Info() *network.StreamInfo { return f.info }
+
+// Context ends when the outer flow is not awaited any longer; once it is
+// answered, with the outer flow.
+func (f *innerFlow) Context() context.Context {
+	if f.accepted {
+		return f.outer.Context()
+	}
+	return f.within
+}
+
+// Accept answers the outer flow.
+func (f *innerFlow) Accept(ctx context.Context) (network.Conn, error) {
+	if f.rejected != nil {
+		return nil, f.rejected
+	}
+	c, err := f.outer.Accept(ctx)
+	if err == nil && !f.accepted {
+		f.accepted = true
+		f.info.Mark(network.StepAccepted)
+		f.session.connected()
+	}
+	return c, err
+}
+
+// Reject fails the attempt; the outer flow is answered when there is no other.
+func (f *innerFlow) Reject(cause error) {
+	if f.accepted || f.rejected != nil {
+		return
+	}
+	f.rejected = cause
+	if f.info.Cause == nil {
+		f.info.Fail(cause)
+	}
+	f.info.Mark(network.StepRejected)
+}
