@@ -77,7 +77,10 @@ type ServerStream interface {
 }
 
 // ServerHandler serves one request of a connection, on a goroutine of its own.
-// The codec resets the stream if it returns with a direction still open.
+// The codec resets the stream if it returns with a direction still open. ctx
+// has the connection's values and ends when we close the connection under its
+// streams; a relay uses it. It does not end with the stream, or a reset would
+// overtake what was sent before it: a dial made for the stream uses s.Context.
 type ServerHandler func(ctx context.Context, s ServerStream)
 
 // DatagramStream is a stream that also carries HTTP datagrams (RFC 9297), for
