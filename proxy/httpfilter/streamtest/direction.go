@@ -72,7 +72,7 @@ func (d *direction) endLocked(trailers codec.Fields) {
 }
 
 func (d *direction) failLocked(readErr, writeErr error) {
-	if d.readErr == nil {
+	if d.readErr == nil && !d.ended { // an end that came before the reset stays one
 		d.readErr = readErr
 	}
 	if d.writeErr == nil {

@@ -1,0 +1,92 @@
+package hcm
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"culvert/proxy/codec"
+	"culvert/proxy/network"
+	"culvert/proxy/route"
+)
+
+// admit checks the request, dresses it, finds its route and decides whether it
+// may be a tunnel. It returns the filters it goes through, or the reply that
+// ends it.
+func (e *exchange) admit() (chain, *codec.LocalReply) {
+	if reply := e.check(); reply != nil {
+		return nil, reply
+	}
+	e.dressRequest()
+	d := e.hcm.routes.Match(e.Request, randomNumber())
+	if d == nil {
+		e.hcm.counts.rqNoRoute.Inc()
+		return nil, &codec.LocalReply{
+			Status: 404, Flags: network.FlagNR, Details: "route_not_found", Reason: network.ReasonNoRoute,
+		}
+	}
+	e.Route, e.Info.Route = d, d.Route.Name
+	e.countAction(d.Route)
+	e.setIdleTimeout(d.Route)
+	e.Info.Mark(network.StepMatched)
+
+	kind := upgradeType(e.Request)
+	filters, ok := e.hcm.chainFor(kind, d.Route)
+	if !ok {
+		e.hcm.counts.rqUpgradeRefused.Inc()
+		return nil, &codec.LocalReply{Status: 403, Details: "upgrade_failed", Reason: network.ReasonDenied}
+	}
+	if kind != "" {
+		e.hcm.counts.upgradesTotal.Inc()
+		e.hcm.counts.upgradesActive.Inc()
+		e.OnEnd(func(codec.EndInfo) { e.hcm.counts.upgradesActive.Dec() })
+	}
+	return filters, nil
+}
+
+// check refuses what no route can be found for. A CONNECT needs no path; one
+// that was sent is checked as any other.
+func (e *exchange) check() *codec.LocalReply {
+	req := e.Request
+	if strings.EqualFold(req.Protocol, "bytestream") {
+		req.Protocol = "" // a plain CONNECT by another name
+	}
+	switch {
+	case req.Authority == "":
+		return &codec.LocalReply{Status: 400, Details: "missing_host_header", Reason: network.ReasonDenied}
+	case req.IsConnect() && !req.HasPath:
+		return nil
+	case req.Path == "":
+		return &codec.LocalReply{Status: 404, Details: "missing_path_rejected", Reason: network.ReasonNoRoute}
+	case req.Path[0] != '/':
+		e.hcm.counts.rqNonRelativePath.Inc()
+		return &codec.LocalReply{Status: 404, Details: "absolute_path_rejected", Reason: network.ReasonNoRoute}
+	}
+	return nil
+}
+
+func (e *exchange) countAction(r *route.Route) {
+	switch {
+	case r.Direct != nil:
+		e.hcm.counts.rqDirect.Inc()
+	case r.Redirect != nil:
+		e.hcm.counts.rqRedirect.Inc()
+	}
+}
+
+// randomNumber picks among weighted clusters.
+func randomNumber() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// newRequestID is a random UUID (RFC 9562 §5.4).
+func newRequestID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	s := hex.EncodeToString(b[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}

@@ -1,0 +1,170 @@
+package hcm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"culvert/proxy/accesslog"
+	"culvert/proxy/codec"
+	"culvert/proxy/format"
+	"culvert/proxy/network"
+	"culvert/proxy/route"
+)
+
+// exchange is one request and its answer. It belongs to the goroutine that
+// serves it; only ctx and the streams are touched by timers.
+type exchange struct {
+	codec.Exchange
+	hcm   *HCM
+	conn  *connection
+	began time.Time
+
+	ctx    context.Context // the exchange's life, less the end of its stream
+	cancel context.CancelCauseFunc
+	idle   *idleTimer
+	// tunnelIdle is the idle timeout of an established tunnel; 0, unless one
+	// was configured.
+	tunnelIdle time.Duration
+
+	replyBody string       // of a local reply, for the log
+	trailers  codec.Fields // of the response, for the log
+}
+
+func newExchange(c *connection, s codec.ServerStream) *exchange {
+	e := &exchange{hcm: c.hcm, conn: c, began: time.Now()}
+	e.Stream, e.Request = s, s.Request()
+	e.Info = c.info.Child(c.hcm.deps.Flows.NextID())
+	e.Info.ConnectionID, e.Info.StreamID = c.info.ConnectionID, s.ID()
+	e.Info.Protocol = s.Proto().String()
+	e.InformFunc = s.WriteResponse
+	return e
+}
+
+// serve runs the exchange to its end. When it returns, nothing of it runs.
+func (e *exchange) serve(ctx context.Context) {
+	counts := e.hcm.counts
+	counts.rqTotal.Inc()
+	counts.rqHTTP2Total.Inc()
+	counts.rqActive.Inc()
+	e.hcm.deps.Flows.Add(e.Info)
+
+	// The codec's ctx ends with the stream, which is over as soon as both its
+	// directions are, bytes unread or not. A relay must outlive that: it is told
+	// by the stream itself. Until the answer is sent, answer watches the stream.
+	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer e.cancel(nil)
+	stopTimers := e.startTimers()
+	defer stopTimers()
+
+	err := e.answer()
+	if err == nil {
+		err = e.respond()
+	} else {
+		err = e.refuse(err)
+	}
+	e.release()
+	e.end(err)
+}
+
+// answer runs the exchange up to its unsent response head. A client that leaves
+// meanwhile ends it.
+func (e *exchange) answer() error {
+	leave := context.AfterFunc(e.Stream.Context(), func() { e.cancel(context.Cause(e.Stream.Context())) })
+	err := e.roundTrip()
+	if !leave() {
+		<-e.ctx.Done() // the client has left; its cause is on the way
+	}
+	if err == nil && e.ctx.Err() != nil {
+		err = context.Cause(e.ctx)
+	}
+	return err
+}
+
+func (e *exchange) roundTrip() error {
+	filters, reply := e.admit()
+	if e.hcm.opt.logNewRequest {
+		e.record(accesslog.DownstreamStart)
+	}
+	if reply != nil {
+		return reply
+	}
+	if err := filters.run(e.ctx, &e.Exchange); err != nil {
+		return err
+	}
+	if e.Response == nil {
+		return &codec.LocalReply{Status: 500, Details: "filter_chain_gave_no_response"}
+	}
+	return nil
+}
+
+// respond sends the head and whatever follows it.
+func (e *exchange) respond() error {
+	e.finishHead(e.Response)
+	if e.Upstream.Stream == nil && e.ResponseBody == nil && !e.Tunnel() || e.Request.Method == "HEAD" {
+		e.Response.EndStream = true
+	}
+	if err := e.Stream.WriteResponse(e.Response); err != nil {
+		e.discard(err)
+		return e.lost(err)
+	}
+	e.Info.ResponseCode = e.Response.Status
+	if e.Tunnel() {
+		return e.relayTunnel()
+	}
+	return e.relayResponse()
+}
+
+// end counts and records the exchange; nothing of it runs any more.
+func (e *exchange) end(err error) {
+	counts := e.hcm.counts
+	counts.rqActive.Dec()
+	counts.completed(e.Info.ResponseCode)
+	counts.rqTime.Record(float64(time.Since(e.began).Milliseconds()))
+	if e.Info.Cause == nil && err != nil {
+		e.Info.Cause = err
+	}
+	e.Exchange.End(err)
+	e.record(accesslog.DownstreamEnd)
+	e.hcm.deps.Flows.Remove(e.Info)
+}
+
+func (e *exchange) record(kind string) {
+	e.hcm.log.Log(&format.Context{
+		Info: e.Info, Request: e.Request, Response: e.Response, Trailers: e.trailers,
+		LogType: kind, LocalReplyBody: e.replyBody,
+	})
+}
+
+// fail notes why an exchange that was answered did not end well.
+func (e *exchange) fail(flags network.Flag, details string, err error) error {
+	e.Info.Flags |= flags
+	e.Info.Details = details
+	e.Info.Cause = err
+	return err
+}
+
+// lost notes that the client is gone: it reset the stream, or its connection
+// ended.
+func (e *exchange) lost(err error) error {
+	if network.IsReset(err) {
+		e.hcm.counts.rqRxReset.Inc()
+	}
+	return e.fail(network.FlagDC, "downstream_remote_disconnect", network.WithReason(network.ReasonCanceled, err))
+}
+
+// timedOut is the cause of a timer of ours that ended the exchange, nil if none
+// did.
+func (e *exchange) timedOut() *codec.LocalReply {
+	var reply *codec.LocalReply
+	if e.ctx.Err() != nil && errors.As(context.Cause(e.ctx), &reply) {
+		return reply
+	}
+	return nil
+}
+
+// decision is what the route table decided; nil before or without one.
+func (e *exchange) decision() *route.Decision {
+	d, _ := e.Route.(*route.Decision)
+	return d
+}

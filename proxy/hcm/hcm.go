@@ -1,0 +1,146 @@
+package hcm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"culvert/configs/field"
+	"culvert/proxy/accesslog"
+	"culvert/proxy/codec"
+	"culvert/proxy/codec/h2"
+	"culvert/proxy/network"
+	"culvert/proxy/route"
+	"culvert/proxy/stats"
+)
+
+// Deps are the collaborators of a connection manager.
+type Deps struct {
+	// Filter builds an HTTP filter from its configuration. Errors are relative
+	// to the HttpFilter.
+	Filter func(*hcmv3.HttpFilter) (codec.Filter, error)
+	// HasCluster tells whether a route's cluster is configured; nil checks
+	// nothing.
+	HasCluster func(name string) bool
+	// TunnelConn makes a byte stream of an established HTTP stream
+	// (tunnel.NewConn).
+	TunnelConn func(codec.Stream) network.Conn
+	// ProxyStatus is a Proxy-Status field value (tunnel.ProxyStatus).
+	ProxyStatus func(name string, reason network.Reason, details string) string
+
+	Stats     *stats.Store
+	AccessLog *accesslog.Sinks
+	Flows     *network.FlowTable
+	Log       *slog.Logger
+	// ServerName is our name where the configuration gives none; empty is
+	// DefaultServerName.
+	ServerName string
+	// DrainTimeout is how long exchanges may go on after a drain began; 0 is
+	// the codec's default.
+	DrainTimeout time.Duration
+}
+
+// HCM is an HTTP connection manager, a terminal network filter. It is
+// immutable.
+type HCM struct {
+	deps     Deps
+	opt      options
+	routes   *route.Table
+	chain    chain
+	upgrades map[string]*upgrade
+	log      *accesslog.Logger
+	counts   *counts
+	http2    h2.Config
+}
+
+// New compiles m. All problems are reported at once.
+func New(m *hcmv3.HttpConnectionManager, d Deps) (*HCM, error) {
+	h := &HCM{deps: d}
+	if d.Log == nil {
+		h.deps.Log = slog.New(slog.DiscardHandler)
+	}
+	var optErr, routeErr, chainErr, upgradeErr, logErr error
+	h.opt, optErr = newOptions(m, d.ServerName)
+	rc, ok := m.GetRouteSpecifier().(*hcmv3.HttpConnectionManager_RouteConfig)
+	if !ok {
+		return nil, field.Join(optErr, field.Errorf("", "route_config is needed: other route specifiers are not supported yet"))
+	}
+	h.routes, routeErr = route.New(rc.RouteConfig, route.Deps{HasCluster: d.HasCluster})
+	h.chain, chainErr = newChain(m.GetHttpFilters(), d.Filter, "http_filters", "http")
+	h.upgrades, upgradeErr = newUpgrades(m.GetUpgradeConfigs(), d.Filter)
+	h.log, logErr = accesslog.New(m.GetAccessLog(), d.AccessLog)
+	if err := field.Join(optErr, field.At("route_config", routeErr), chainErr, upgradeErr, field.At("access_log", logErr)); err != nil {
+		return nil, err
+	}
+	h.counts = newCounts(d.Stats, m.GetStatPrefix())
+	h.http2 = http2Config(m, d.DrainTimeout, h.counts.http2)
+	return h, nil
+}
+
+// errNotHTTP2 is a peer that negotiated something this version does not speak.
+var errNotHTTP2 = errors.New("downstream speaks no HTTP/2")
+
+// ServeFlow serves one connection. When ctx ends the connection drains: it
+// takes no new exchanges, and those that run may finish.
+func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
+	conn, err := f.Accept(ctx)
+	if err != nil {
+		return fmt.Errorf("http connection manager: accept: %w", err)
+	}
+	info := f.Info()
+	c := &connection{hcm: h, info: info, secure: info.TLS != nil}
+	defer h.counts.connection(c.secure)()
+	if c.secure && info.ALPN != "" && info.ALPN != "h2" {
+		h.counts.cxProtocolError.Inc()
+		conn.Abort(errNotHTTP2)
+		return fmt.Errorf("http connection manager: ALPN %q: %w", info.ALPN, errNotHTTP2)
+	}
+	ctx, stop := h.bound(ctx)
+	defer stop()
+	cfg := h.http2
+	cfg.ConnectionID = info.ConnectionID
+	err = h2.ServeConn(ctx, conn, cfg, c.serveStream)
+	return h.ended(err)
+}
+
+// bound drains a connection that has lived as long as it may.
+func (h *HCM) bound(ctx context.Context) (context.Context, func()) {
+	if h.opt.maxConnection <= 0 {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(h.opt.maxConnection, func() {
+		h.counts.cxMaxDuration.Inc()
+		cancel()
+	})
+	return ctx, func() { timer.Stop(); cancel() }
+}
+
+// ended counts a connection's end; a peer that hung up is no error.
+func (h *HCM) ended(err error) error {
+	var broken *h2.ConnError
+	switch {
+	case errors.As(err, &broken) && !broken.Remote:
+		h.counts.cxProtocolError.Inc()
+	case err == nil, network.IsReset(err):
+		return nil
+	}
+	return fmt.Errorf("http connection manager: %w", err)
+}
+
+// connection is one downstream connection.
+type connection struct {
+	hcm    *HCM
+	info   *network.StreamInfo
+	secure bool
+}
+
+// serveStream serves one exchange of the connection to its end.
+func (c *connection) serveStream(ctx context.Context, s codec.ServerStream) {
+	e := newExchange(c, s)
+	e.serve(ctx)
+}

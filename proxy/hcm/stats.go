@@ -1,0 +1,88 @@
+package hcm
+
+import (
+	"fmt"
+	"time"
+
+	"culvert/proxy/codec/h2"
+	"culvert/proxy/stats"
+)
+
+// counts are the metrics of one stat_prefix, http.<prefix>.*.
+type counts struct {
+	cxTotal, cxHTTP2Total, cxTLSTotal, cxDestroy, cxProtocolError, cxDrainClose, cxMaxDuration *stats.Counter
+	cxActive, cxHTTP2Active, cxTLSActive                                                       *stats.Gauge
+	cxLength                                                                                   *stats.Histogram
+
+	upgradesTotal  *stats.Counter
+	upgradesActive *stats.Gauge
+
+	rqTotal, rqHTTP2Total, rqCompleted, rqRxReset, rqTxReset, rqNonRelativePath *stats.Counter
+	rqUpgradeRefused, rqIdleTimeout, rqMaxDuration                              *stats.Counter
+	rqNoRoute, rqNoCluster, rqRedirect, rqDirect                                *stats.Counter
+	rqClass                                                                     [5]*stats.Counter // 1xx to 5xx
+	rqActive                                                                    *stats.Gauge
+	rqTime                                                                      *stats.Histogram
+
+	http2 *h2.Stats
+}
+
+func newCounts(store *stats.Store, prefix string) *counts {
+	s := store.Scope("http."+stats.Sanitize(prefix)+".", stats.Tag{Name: "envoy_http_conn_manager_prefix", Value: prefix})
+	c := &counts{
+		cxTotal: s.Counter("downstream_cx_total"), cxHTTP2Total: s.Counter("downstream_cx_http2_total"),
+		cxTLSTotal: s.Counter("downstream_cx_ssl_total"), cxDestroy: s.Counter("downstream_cx_destroy"),
+		cxProtocolError: s.Counter("downstream_cx_protocol_error"), cxDrainClose: s.Counter("downstream_cx_drain_close"),
+		cxMaxDuration: s.Counter("downstream_cx_max_duration_reached"),
+		cxActive:      s.Gauge("downstream_cx_active"), cxHTTP2Active: s.Gauge("downstream_cx_http2_active"),
+		cxTLSActive: s.Gauge("downstream_cx_ssl_active"), cxLength: s.Histogram("downstream_cx_length_ms"),
+
+		upgradesTotal:  s.Counter("downstream_cx_upgrades_total"),
+		upgradesActive: s.Gauge("downstream_cx_upgrades_active"),
+
+		rqTotal: s.Counter("downstream_rq_total"), rqHTTP2Total: s.Counter("downstream_rq_http2_total"),
+		rqCompleted: s.Counter("downstream_rq_completed"), rqRxReset: s.Counter("downstream_rq_rx_reset"),
+		rqTxReset: s.Counter("downstream_rq_tx_reset"), rqNonRelativePath: s.Counter("downstream_rq_non_relative_path"),
+		rqUpgradeRefused: s.Counter("downstream_rq_ws_on_non_ws_route"), rqIdleTimeout: s.Counter("downstream_rq_idle_timeout"),
+		rqMaxDuration: s.Counter("downstream_rq_max_duration_reached"),
+		rqNoRoute:     s.Counter("no_route"), rqNoCluster: s.Counter("no_cluster"),
+		rqRedirect: s.Counter("rq_redirect"), rqDirect: s.Counter("rq_direct_response"),
+		rqActive: s.Gauge("downstream_rq_active"), rqTime: s.Histogram("downstream_rq_time"),
+	}
+	for i := range c.rqClass {
+		c.rqClass[i] = s.Counter(fmt.Sprintf("downstream_rq_%dxx", i+1))
+	}
+	codec := store.Scope("http2.")
+	c.http2 = h2.NewStats(codec.Counter, codec.Gauge)
+	return c
+}
+
+// connection counts one that began; the function it returns, its end.
+func (c *counts) connection(secure bool) (end func()) {
+	began := time.Now()
+	c.cxTotal.Inc()
+	c.cxHTTP2Total.Inc()
+	c.cxActive.Inc()
+	c.cxHTTP2Active.Inc()
+	if secure {
+		c.cxTLSTotal.Inc()
+		c.cxTLSActive.Inc()
+	}
+	return func() {
+		c.cxDestroy.Inc()
+		c.cxActive.Dec()
+		c.cxHTTP2Active.Dec()
+		if secure {
+			c.cxTLSActive.Dec()
+		}
+		c.cxLength.Record(float64(time.Since(began).Milliseconds()))
+	}
+}
+
+// completed counts the status of an exchange, 0 if none was sent.
+func (c *counts) completed(status int) {
+	c.rqCompleted.Inc()
+	if class := status / 100; class >= 1 && class <= len(c.rqClass) {
+		c.rqClass[class-1].Inc()
+	}
+}
