@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"log/slog"
+	"net/netip"
+	"syscall"
+
+	"culvert/proxy/network"
+	"culvert/proxy/resolver"
+	"culvert/proxy/stats"
+	"culvert/proxy/transport"
+)
+
+// Deps are what clusters need from outside. Only Stats and Flows are required.
+type Deps struct {
+	Stats *stats.Store
+	// Flows numbers connections.
+	Flows *network.FlowTable
+	// Resolver finds addresses of names; required by clusters of type
+	// LOGICAL_DNS and STRICT_DNS.
+	Resolver  resolver.Resolver
+	Transport transport.Deps
+	// Lookup finds internal listeners; nil: there are none.
+	Lookup network.HandlerLookup
+	Log    *slog.Logger
+	// Control is called for each socket before it connects, as
+	// net.Dialer.Control is: to mark it, so that it never enters culvert's own
+	// TUN. May be nil.
+	Control func(network, address string, c syscall.RawConn) error
+	// LocalAddresses are this machine's own addresses, those of culvert's
+	// listeners, and what is routed into its TUN: what a client may not choose.
+	// It is asked for each chosen target; networks the machine merely has a
+	// foot in do not belong here. May be nil.
+	LocalAddresses func() []netip.Prefix
+	// Connector dials instead of kernel sockets; nil: kernel sockets.
+	Connector Connector
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Lookup == nil {
+		d.Lookup = func(string) (network.Handler, bool) { return nil, false }
+	}
+	if d.LocalAddresses == nil {
+		d.LocalAddresses = func() []netip.Prefix { return nil }
+	}
+	if d.Connector == nil {
+		d.Connector = &sockets{control: d.Control}
+	}
+	return d
+}

@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"culvert/proxy/network"
+	"culvert/proxy/transport"
+)
+
+// connect makes one connection to an endpoint, transport included, within
+// connect_timeout. alpn is offered where the transport names none.
+func (c *Cluster) connect(ctx context.Context, h host, alpn []string, info *network.StreamInfo) (network.Conn, error) {
+	began := time.Now()
+	within, cancel := context.WithTimeoutCause(ctx, c.connectTimeout, errConnectTimeout)
+	defer cancel()
+	targets, err := c.targets(within, h)
+	if err != nil {
+		c.n.cxNoneHealthy.Inc()
+		return nil, &NoHostError{Cluster: c.name, Err: err}
+	}
+	c.n.cxTotal.Inc()
+	conn, err := dialFirst(within, c.deps.Connector, targets, h.check)
+	failure := transportFailure(err)
+	if err == nil {
+		conn, err = c.transport.Wrap(within, conn, transport.Options{HostName: h.name, ALPN: alpn, Info: info})
+		if err != nil {
+			failure = err.Error()
+		}
+	}
+	if err == nil {
+		c.n.cxConnectMs.RecordDuration(time.Since(began))
+		return conn, nil
+	}
+	if within.Err() != nil {
+		err = context.Cause(within)
+	}
+	c.n.cxConnectFail.Inc()
+	if errors.Is(err, errConnectTimeout) {
+		c.n.cxConnectTimeout.Inc()
+		failure = ""
+	}
+	return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, TransportFailure: failure, Err: err}
+}
+
+// targets are the addresses of an endpoint: a name is resolved.
+func (c *Cluster) targets(ctx context.Context, h host) ([]network.Address, error) {
+	if h.address.Kind != network.AddressName {
+		return []network.Address{h.address}, nil
+	}
+	addrs, err := c.names.lookup(ctx, h.address.Host())
+	if err != nil {
+		return nil, err
+	}
+	targets := make([]network.Address, len(addrs))
+	for i, a := range addrs {
+		targets[i] = network.IPAddress(netip.AddrPortFrom(a, h.address.Port()))
+	}
+	return interleave(targets), nil
+}
+
+// headStart is how long one address of a name is tried alone before the next
+// is tried beside it (RFC 8305 §5 has 250 ms, Envoy 300).
+const headStart = 300 * time.Millisecond
+
+type dialled struct {
+	conn network.Conn
+	err  error
+}
+
+// dialFirst connects to the addresses of one endpoint, each with a head start on
+// the next, and keeps the first that answers. The error is the first one's.
+func dialFirst(ctx context.Context, c Connector, targets []network.Address, check Check) (network.Conn, error) {
+	if len(targets) == 1 {
+		return c.Connect(ctx, targets[0], check)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	results := make(chan dialled)
+	running := 0
+	start := func() {
+		to := targets[0]
+		targets = targets[1:]
+		running++
+		go connectInto(ctx, c, to, check, results) // ends with ctx; received below
+	}
+	defer func() { // only then nothing runs and nothing is open
+		cancel()
+		for ; running > 0; running-- {
+			if late := <-results; late.conn != nil {
+				late.conn.Abort(context.Canceled)
+			}
+		}
+	}()
+	start()
+	timer := time.NewTimer(headStart)
+	defer timer.Stop()
+	var first error
+	for running > 0 {
+		select {
+		case r := <-results:
+			running--
+			if r.err == nil {
+				return r.conn, nil
+			}
+			if first == nil {
+				first = r.err
+			}
+		case <-timer.C:
+		}
+		if len(targets) > 0 && ctx.Err() == nil {
+			start()
+			timer.Reset(headStart)
+		}
+	}
+	return nil, first
+}
+
+func connectInto(ctx context.Context, c Connector, to network.Address, check Check, results chan<- dialled) {
+	conn, err := c.Connect(ctx, to, check)
+	results <- dialled{conn, err}
+}
+
+// interleave orders addresses so that families take turns, the first one's
+// first (RFC 8305 §4).
+func interleave(list []network.Address) []network.Address {
+	if len(list) == 0 {
+		return nil
+	}
+	var first, second []network.Address
+	for _, a := range list {
+		if a.IP.Addr().Is4() == list[0].IP.Addr().Is4() {
+			first = append(first, a)
+		} else {
+			second = append(second, a)
+		}
+	}
+	out := make([]network.Address, 0, len(list))
+	for len(first) > 0 || len(second) > 0 {
+		if len(first) > 0 {
+			out, first = append(out, first[0]), first[1:]
+		}
+		if len(second) > 0 {
+			out, second = append(out, second[0]), second[1:]
+		}
+	}
+	return out
+}
+
+// noSuchListener is a connect to an internal listener that is not there: it
+// fails as a connection closed at once.
+func (c *Cluster) noSuchListener(h host) error {
+	c.n.cxConnectFail.Inc()
+	return &ConnectError{
+		Cluster: c.name, Endpoint: h.address,
+		Err: network.WithReason(network.ReasonGateway, fmt.Errorf("no internal listener %q", h.address.Name)),
+	}
+}

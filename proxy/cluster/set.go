@@ -1,0 +1,78 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+
+	"culvert/configs/field"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+)
+
+// Set is the clusters of one configuration, by name. It never changes.
+type Set struct {
+	order  []*Cluster
+	byName map[string]*Cluster
+}
+
+// NewSet compiles the clusters of a configuration. Errors are paths within the
+// list: [1].connect_timeout.
+func NewSet(list []*clusterv3.Cluster, d Deps) (*Set, error) {
+	s := &Set{byName: make(map[string]*Cluster)}
+	var errs []error
+	for i, m := range list {
+		path := field.Index("", i)
+		if _, ok := s.byName[m.GetName()]; ok {
+			errs = append(errs, field.Errorf(path+".name", "cluster manager: duplicate cluster '%s'", m.GetName()))
+			continue
+		}
+		c, err := New(m, d)
+		if err != nil {
+			errs = append(errs, field.At(path, err))
+			s.byName[m.GetName()] = nil // its name is taken all the same
+			continue
+		}
+		s.byName[m.GetName()] = c
+		s.order = append(s.order, c)
+	}
+	if err := field.Join(errs...); err != nil {
+		for _, c := range s.order {
+			c.stop() // nothing runs yet: this only hides its gauges
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// Get finds a cluster by name.
+func (s *Set) Get(name string) (*Cluster, bool) {
+	c, ok := s.byName[name]
+	return c, ok
+}
+
+// Each calls fn for each cluster in the order of the configuration.
+func (s *Set) Each(fn func(*Cluster)) {
+	for _, c := range s.order {
+		fn(c)
+	}
+}
+
+// Run runs all clusters until ctx ends.
+func (s *Set) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, c := range s.order {
+		wg.Go(func() { _ = c.Run(ctx) }) // ends with ctx; its error is always nil
+	}
+	wg.Wait()
+	return nil
+}
+
+// Drain drains all clusters at once and returns when they are drained or ctx
+// ends.
+func (s *Set) Drain(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, c := range s.order {
+		wg.Go(func() { c.Drain(ctx) }) // ends with ctx at the latest
+	}
+	wg.Wait()
+}
