@@ -2,12 +2,12 @@ package configs
 
 import "culvert/configs/field"
 
-// accepted are the fields that may be set although nothing reads them, and
+// NoOps are the fields that may be set although nothing reads them, and
 // why. Everything else that no constructor reads is an error. The list is kept
 // short: a field belongs here only if a configuration that sets it does the
 // same without it, in culvert as in Envoy. What is below such a field is
 // accepted with it.
-func accepted() field.Honoured {
+func NoOps() field.Honoured {
 	return field.Honoured{
 		// Who this process is. Only a control plane asks, and that is xDS.
 		"envoy.config.bootstrap.v3.Bootstrap": "node",

@@ -15,7 +15,7 @@ import (
 // Struct) need no declaration, and neither do the fields in accepted.go. The
 // error is an *Errors.
 func (d *Document) Check(h field.Honoured) error {
-	c := checker{doc: d, honoured: fieldSets(h), accepted: fieldSets(accepted())}
+	c := checker{doc: d, honoured: fieldSets(h), accepted: fieldSets(NoOps())}
 	c.message(d.Bootstrap.ProtoReflect(), "")
 	return c.errs.orNil()
 }

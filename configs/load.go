@@ -51,10 +51,10 @@ func New(b *bootstrapv3.Bootstrap) (*Document, error) {
 // Load reads and validates a configuration. The error is an *Errors with
 // everything that is wrong, or says that the file cannot be read.
 func Load(src Source) (*Document, error) {
-	l := loader{doc: &Document{Bootstrap: &bootstrapv3.Bootstrap{}, root: newRoot(src.Path)}}
 	if src.Path == "" && src.YAML == "" {
 		return nil, errors.New("no configuration: neither a file nor YAML is given")
 	}
+	l := newLoader(src.Path)
 	if src.Path != "" {
 		text, err := readBounded(src.Path)
 		if err != nil {
@@ -65,12 +65,7 @@ func Load(src Source) (*Document, error) {
 	if src.YAML != "" {
 		l.read(overrideName, []byte(src.YAML))
 	}
-	l.validate()
-	if err := l.errs.orNil(); err != nil {
-		return nil, err
-	}
-	l.doc.Warnings = l.dec.warnings.Problems
-	return l.doc, nil
+	return l.finish()
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -90,6 +85,20 @@ type loader struct {
 	// unread is set when a text could not even be parsed: what is missing then
 	// is no news.
 	unread bool
+}
+
+func newLoader(file string) *loader {
+	return &loader{doc: &Document{Bootstrap: &bootstrapv3.Bootstrap{}, root: newRoot(file)}}
+}
+
+// finish validates what was read.
+func (l *loader) finish() (*Document, error) {
+	l.validate()
+	if err := l.errs.orNil(); err != nil {
+		return nil, err
+	}
+	l.doc.Warnings = l.dec.warnings.Problems
+	return l.doc, nil
 }
 
 // read merges one text into the bootstrap.
