@@ -1,0 +1,100 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"culvert/proxy/network"
+)
+
+// Accept waits so long when descriptors or memory are short, doubling: the next
+// call would fail at once and the loop would spin.
+const (
+	minBackoff = 5 * time.Millisecond
+	maxBackoff = time.Second
+)
+
+// Serve accepts the connections of a kernel socket and serves each to its end.
+// It returns when ln is closed, or ctx has ended (which closes ln and aborts
+// what is left), and every connection is over: closing ln alone is the drain.
+// The error is why accepting failed, nil for either ending.
+func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	backoff := minBackoff
+	for {
+		c, err := ln.Accept()
+		switch {
+		case err == nil:
+			backoff = minBackoff
+			conns.Go(func() { l.serveConn(ctx, c) }) // ends with the connection, or with ctx
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case isPassing(err):
+			l.deps.Log.Warn("accept", "listener", l.name, "error", err, "wait", backoff)
+			if !sleep(ctx, backoff) {
+				return nil
+			}
+			backoff = min(2*backoff, maxBackoff)
+		default:
+			return fmt.Errorf("listener %q: %w", l.name, err)
+		}
+	}
+}
+
+// isPassing reports what a later accept may not meet: shortages, and a peer
+// that left the queue.
+func isPassing(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// serveConn makes a flow of a connection and serves it.
+func (l *Listener) serveConn(ctx context.Context, c net.Conn) {
+	if l.deps.Admit != nil {
+		release, ok := l.deps.Admit()
+		if !ok {
+			l.n.overflow.Inc()
+			_ = c.Close()
+			return
+		}
+		defer release()
+	}
+	f, err := newSocketFlow(ctx, c, l.deps.Flows.NextID())
+	if err != nil {
+		l.deps.Log.Error("accepted connection", "listener", l.name, "error", err)
+		_ = c.Close()
+		return
+	}
+	l.deps.Flows.Add(f.info)
+	defer l.deps.Flows.Remove(f.info)
+	err = l.ServeFlow(ctx, f)
+	f.over()
+	l.deps.Log.Debug("connection ended", "listener", l.name, "conn", f.info.ID, "error", err)
+}
+
+var errOver = network.WithReason(network.ReasonCanceled, errors.New("flow is over"))

@@ -1,0 +1,40 @@
+package listener
+
+import (
+	"time"
+
+	"culvert/proxy/network"
+	"culvert/proxy/stats"
+)
+
+// counters are listener.<address>.*, under Envoy's names.
+type counters struct {
+	total, destroy, overflow, noFilterChain, transportTimeout *stats.Counter
+	active                                                    *stats.Gauge
+	lengthMs                                                  *stats.Histogram
+}
+
+func newCounters(store *stats.Store, prefix string) *counters {
+	prefix = stats.Sanitize(prefix)
+	s := store.Scope("listener."+prefix+".", stats.Tag{Name: "envoy_listener_address", Value: prefix})
+	return &counters{
+		total:            s.Counter("downstream_cx_total"),
+		destroy:          s.Counter("downstream_cx_destroy"),
+		overflow:         s.Counter("downstream_global_cx_overflow"),
+		noFilterChain:    s.Counter("no_filter_chain_match"),
+		transportTimeout: s.Counter("downstream_cx_transport_socket_connect_timeout"),
+		active:           s.Gauge("downstream_cx_active"),
+		lengthMs:         s.Histogram("downstream_cx_length_ms"),
+	}
+}
+
+func (n *counters) begin() {
+	n.total.Inc()
+	n.active.Inc()
+}
+
+func (n *counters) end(info *network.StreamInfo) {
+	n.active.Dec()
+	n.destroy.Inc()
+	n.lengthMs.RecordDuration(time.Since(info.Start))
+}
