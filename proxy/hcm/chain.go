@@ -31,6 +31,7 @@ type terminal interface{ Terminal() bool }
 func newChain(filters []*hcmv3.HttpFilter, build func(*hcmv3.HttpFilter) (codec.Filter, error), path, kind string) (chain, error) {
 	var out chain
 	var errs []error
+	ended := false
 	for i, f := range filters {
 		at := field.Index(path, i)
 		filter, err := build(f)
@@ -41,12 +42,13 @@ func newChain(filters []*hcmv3.HttpFilter, build func(*hcmv3.HttpFilter) (codec.
 		out = append(out, filter)
 		t, ok := filter.(terminal)
 		ends, last := ok && t.Terminal(), i == len(filters)-1
+		ended = ended || ends
 		switch {
 		case ends && !last:
 			errs = append(errs, field.WithFix(field.Errorf(at,
 				"Error: terminal filter named %s of type %s must be the last filter in a %s filter chain.",
 				f.GetName(), filterType(f), kind), "move it to the end"))
-		case !ends && last:
+		case last && !ended:
 			errs = append(errs, field.WithFix(field.Errorf(at,
 				"Error: non-terminal filter named %s of type %s is the last filter in a %s filter chain.",
 				f.GetName(), filterType(f), kind), "add envoy.filters.http.router behind it"))

@@ -70,10 +70,15 @@ func (e *exchange) sendReply(reply *codec.LocalReply) error {
 	return e.Stream.CloseWrite()
 }
 
+// upstreamFailed are the flags of replies that speak of an upstream.
+const upstreamFailed = network.FlagUH | network.FlagUF | network.FlagUO | network.FlagUR | network.FlagUC |
+	network.FlagUT | network.FlagUPE | network.FlagNC | network.FlagDF
+
 // addProxyStatus says in RFC 9209's words why a tunnel was refused, and why an
 // upstream could not be reached.
 func (e *exchange) addProxyStatus(res *codec.Response, reply *codec.LocalReply) {
-	if reply.Reason == network.ReasonUnknown && !e.Request.AsksTunnel() || res.Header.Has("proxy-status") {
+	tell := e.Request.AsksTunnel() || reply.Reason != network.ReasonUnknown || reply.Flags&upstreamFailed != 0
+	if !tell || res.Header.Has("proxy-status") {
 		return
 	}
 	details := reply.Details
