@@ -62,7 +62,7 @@ func noise(n int) []byte {
 	return b
 }
 
-const bulk = 16 << 20
+const bulk = 6 << 20
 
 func writeAll(w io.Writer, b []byte) <-chan error {
 	done := make(chan error, 1)

@@ -147,12 +147,11 @@ func (d *Device) Read(frames []link.Frame) (int, error) {
 	r.iov[0].SetLen(headerSize)
 	r.iov[1].SetLen(len(f.Space))
 	err := d.raw.Read(r.try)
-	r.iov[1].Base = nil
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), err != nil && d.closed.Load():
 		return 0, link.ErrInterrupted
 	case err != nil:
-		return 0, fmt.Errorf("tun %q: %w", d.name, err)
+		return 0, fmt.Errorf("tun %q: %w", d.name, d.reason(err))
 	case r.errno != 0:
 		return 0, fmt.Errorf("tun %q: %w", d.name, r.errno)
 	case r.n < headerSize:
@@ -160,6 +159,16 @@ func (d *Device) Read(frames []link.Frame) (int, error) {
 	}
 	f.Header, f.Len = decode(&r.header), r.n-headerSize
 	return 1, nil
+}
+
+// reason is why the poller gave up: of a TUN that was deleted it only says that
+// it cannot be waited for, the TUN itself says more.
+func (d *Device) reason(err error) error {
+	d.reader.errno = 0
+	if cerr := d.raw.Control(func(fd uintptr) { d.reader.read(fd) }); cerr != nil || d.reader.errno == 0 {
+		return err
+	}
+	return d.reader.errno
 }
 
 // writer is the state of a write, bound once like reader.
