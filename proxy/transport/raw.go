@@ -6,12 +6,15 @@ import (
 	"culvert/proxy/network"
 )
 
-// raw is raw_buffer: bytes as they are.
-type raw struct{}
+// rawUpstream is raw_buffer: bytes as they are.
+type rawUpstream struct{}
 
-func (raw) Wrap(_ context.Context, c network.Conn, _ Options) (network.Conn, error) { return c, nil }
-func (raw) Secure() bool                                                            { return false }
+func (rawUpstream) Wrap(_ context.Context, c network.Conn, _ Options) (network.Conn, error) {
+	return c, nil
+}
+func (rawUpstream) Secure() bool { return false }
 
+// rawDownstream is raw_buffer on the accepting side.
 type rawDownstream struct{}
 
 func (rawDownstream) Wrap(_ context.Context, c network.Conn, _ *network.StreamInfo) (network.Conn, error) {

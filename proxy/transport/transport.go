@@ -9,6 +9,9 @@ import (
 	"culvert/proxy/network"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 )
 
 // Upstream wraps a connection that was dialled. It is safe from any goroutine.
@@ -35,7 +38,9 @@ type Downstream interface {
 type Options struct {
 	// ServerName, where set, is the SNI instead of the configured one.
 	ServerName string
-	// HostName is the endpoint's hostname: the SNI where auto_host_sni is set.
+	// HostName is the name the endpoint was found under. It is the SNI where
+	// auto_host_sni is set, and the name a certificate must have where there is
+	// no SNI and no trust of the configuration's own.
 	HostName string
 	// ALPN is offered where the configuration names no protocols.
 	ALPN []string
@@ -51,19 +56,89 @@ type Deps struct {
 	SystemRoots *x509.CertPool
 }
 
-// NewUpstream compiles an upstream transport_socket; nil is raw_buffer.
+// NewUpstream compiles an upstream transport_socket; nil is raw_buffer. Files
+// it names are read here, once.
 func NewUpstream(ts *corev3.TransportSocket, d Deps) (Upstream, error) {
-	return raw{}, nil
+	m, err := unpack(ts)
+	if err != nil {
+		return nil, err
+	}
+	switch m := m.(type) {
+	case nil, *rawv3.RawBuffer:
+		return rawUpstream{}, nil
+	case *tlsv3.UpstreamTlsContext:
+		u, err := newTLSUpstream(m, d)
+		if err != nil {
+			return nil, field.At("typed_config", err)
+		}
+		return u, nil
+	}
+	return nil, unknown(ts, "an upstream")
 }
 
 // NewDownstream compiles a downstream transport_socket; nil is raw_buffer.
+// Files it names are read here, once.
 func NewDownstream(ts *corev3.TransportSocket, d Deps) (Downstream, error) {
-	return rawDownstream{}, nil
+	m, err := unpack(ts)
+	if err != nil {
+		return nil, err
+	}
+	switch m := m.(type) {
+	case nil, *rawv3.RawBuffer:
+		return rawDownstream{}, nil
+	case *tlsv3.DownstreamTlsContext:
+		t, err := newTLSDownstream(m, d)
+		if err != nil {
+			return nil, field.At("typed_config", err)
+		}
+		return t, nil
+	}
+	return nil, unknown(ts, "a downstream")
+}
+
+// unpack returns the message in ts; nil if there is no transport socket.
+func unpack(ts *corev3.TransportSocket) (proto.Message, error) {
+	if ts == nil {
+		return nil, nil
+	}
+	if ts.GetTypedConfig() == nil {
+		return nil, unknown(ts, "a")
+	}
+	m, err := ts.GetTypedConfig().UnmarshalNew()
+	if err != nil {
+		return nil, field.At("typed_config", err)
+	}
+	return m, nil
+}
+
+// unknown is Envoy's error for an extension that is not there.
+func unknown(ts *corev3.TransportSocket, side string) error {
+	return field.WithFix(field.Errorf("typed_config",
+		"Didn't find a registered implementation for '%s' with type URL: '%s'",
+		ts.GetName(), ts.GetTypedConfig().GetTypeUrl()),
+		side+" transport socket is raw_buffer or tls")
 }
 
 // ConnTLS is the TLS state of a connection, nil without TLS. It looks through
 // observers.
-func ConnTLS(c network.Conn) *tls.ConnectionState { return nil }
+func ConnTLS(c network.Conn) *tls.ConnectionState {
+	if t, ok := find[*tlsConn](c); ok {
+		return t.state
+	}
+	return nil
+}
 
-// Honoured declares the fields the constructors read.
-func Honoured() field.Honoured { return field.Honoured{} }
+// find looks for a T beneath the observers around c.
+func find[T any](c network.Conn) (T, bool) {
+	for {
+		if t, ok := c.(T); ok {
+			return t, true
+		}
+		u, ok := c.(network.Unwrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		c = u.Unwrap()
+	}
+}

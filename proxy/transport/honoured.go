@@ -1,0 +1,32 @@
+package transport
+
+import (
+	"culvert/configs/field"
+	"culvert/proxy/datasource"
+)
+
+// Honoured declares the fields the constructors read. Go resumes no session by
+// state of the server, so disable_stateful_session_resumption has nothing left
+// to do; equally google_re2, which names the only syntax there is.
+func Honoured() field.Honoured {
+	const tls = "envoy.extensions.transport_sockets.tls.v3."
+	h := field.Honoured{
+		"envoy.config.core.v3.TransportSocket":                       "name typed_config",
+		"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": "",
+		tls + "UpstreamTlsContext":                                   "common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys",
+		tls + "DownstreamTlsContext": "common_tls_context require_client_certificate require_sni " +
+			"disable_stateless_session_resumption disable_stateful_session_resumption",
+		tls + "CommonTlsContext": "tls_params tls_certificates validation_context alpn_protocols",
+		tls + "TlsParameters":    "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves",
+		tls + "TlsCertificate":   "certificate_chain private_key",
+		tls + "CertificateValidationContext": "trusted_ca system_root_certs match_typed_subject_alt_names " +
+			"verify_certificate_spki verify_certificate_hash crl only_verify_leaf_cert_crl trust_chain_verification",
+		tls + "CertificateValidationContext.SystemRootCerts": "",
+		tls + "SubjectAltNameMatcher":                        "san_type matcher",
+		"envoy.type.matcher.v3.StringMatcher":                "exact prefix suffix contains safe_regex ignore_case",
+		"envoy.type.matcher.v3.RegexMatcher":                 "google_re2 regex",
+		"envoy.type.matcher.v3.RegexMatcher.GoogleRE2":       "",
+	}
+	h.Merge(datasource.Honoured())
+	return h
+}

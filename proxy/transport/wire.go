@@ -1,0 +1,182 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"culvert/proxy/network"
+)
+
+// ErrTruncated is a TLS stream whose transport ended without close_notify:
+// whether anything is missing cannot be known (RFC 8446 §6.1).
+var ErrTruncated = errors.New("tls: connection ended without close_notify")
+
+// batchSize is how many bytes of records are gathered for one write, and
+// maxPlaintext how many bytes a record carries: what is not longer is one
+// record and needs no gathering. crypto/tls makes one write(2) of each record,
+// which costs more than the encryption.
+const (
+	batchSize    = 256 << 10
+	maxPlaintext = 16 << 10
+)
+
+// batches are spare buffers of batchSize, shared by the process on purpose: a
+// connection holds one only while it writes. They hold no state.
+var batches = sync.Pool{New: func() any {
+	b := make([]byte, 0, batchSize)
+	return &b
+}}
+
+// wire is the encrypted side of a TLS connection, between crypto/tls and the
+// connection below. It reads ahead in large chunks, holding none while it
+// waits, and gathers the records of one Write into one.
+type wire struct {
+	raw    network.Conn
+	chunks network.ChunkReader // raw as such; nil if it is none
+
+	// owned by the reading goroutine
+	ahead   *network.Chunk // read, not yet handed to crypto/tls
+	readErr error          // sticky
+	noWait  bool           // Read answers noWaitError instead of waiting
+
+	// guarded by mu
+	mu     sync.Mutex
+	corked bool
+	batch  *[]byte
+}
+
+func newWire(c network.Conn) *wire {
+	w := &wire{raw: c}
+	w.chunks, _ = find[network.ChunkReader](c)
+	return w
+}
+
+// noWaitError says that a Read would wait. It is a time-out, so that crypto/tls
+// takes it for one and goes on later where it stopped.
+type noWaitError struct{}
+
+func (noWaitError) Error() string   { return "would wait" }
+func (noWaitError) Timeout() bool   { return true }
+func (noWaitError) Temporary() bool { return true }
+
+// Read hands out what was read ahead, and reads ahead when there is nothing.
+func (w *wire) Read(p []byte) (int, error) {
+	for w.ahead == nil {
+		switch {
+		case w.readErr != nil:
+			return 0, w.readErr
+		case w.noWait:
+			return 0, noWaitError{}
+		}
+		if err := w.wait(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, w.ahead.Data)
+	if w.ahead.Data = w.ahead.Data[n:]; len(w.ahead.Data) == 0 {
+		w.ahead.Release()
+		w.ahead = nil
+	}
+	return n, nil
+}
+
+// wait waits for bytes and reads them ahead. A missed deadline passes; any
+// other error stays.
+func (w *wire) wait() error {
+	if w.readErr != nil {
+		return w.readErr
+	}
+	c, err := w.readChunk()
+	switch {
+	case err == nil:
+		w.ahead = c
+	case errors.Is(err, io.EOF):
+		w.readErr = &network.ResetError{Remote: true, Err: ErrTruncated}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	default:
+		w.readErr = err
+	}
+	return w.readErr
+}
+
+func (w *wire) readChunk() (*network.Chunk, error) {
+	if w.chunks != nil {
+		return w.chunks.ReadChunk()
+	}
+	c := network.NewChunk(network.ChunkMedium)
+	n, err := w.raw.Read(c.Space())
+	if n == 0 {
+		c.Release()
+		if err == nil {
+			err = io.ErrNoProgress
+		}
+		return nil, err
+	}
+	c.Data = c.Space()[:n] // an error that came with bytes comes again
+	return c, nil
+}
+
+// cork gathers what is written until uncork.
+func (w *wire) cork() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.corked = true
+}
+
+// uncork writes what was gathered.
+func (w *wire) uncork() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.corked = false
+	return w.flushLocked()
+}
+
+// Write writes one record, or gathers it.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.corked {
+		return w.raw.Write(p)
+	}
+	if w.batch != nil && len(*w.batch)+len(p) > batchSize {
+		if err := w.flushLocked(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > batchSize {
+		return w.raw.Write(p)
+	}
+	if w.batch == nil {
+		w.batch = batches.Get().(*[]byte)
+	}
+	*w.batch = append(*w.batch, p...)
+	return len(p), nil
+}
+
+func (w *wire) flushLocked() error {
+	if w.batch == nil {
+		return nil
+	}
+	_, err := w.raw.Write(*w.batch)
+	*w.batch = (*w.batch)[:0]
+	batches.Put(w.batch)
+	w.batch = nil
+	return err
+}
+
+// Close is what crypto/tls does to interrupt a handshake.
+func (w *wire) Close() error {
+	w.raw.Abort(net.ErrClosed)
+	return nil
+}
+
+func (w *wire) LocalAddr() net.Addr                { return w.raw.LocalAddr() }
+func (w *wire) RemoteAddr() net.Addr               { return w.raw.RemoteAddr() }
+func (w *wire) SetDeadline(t time.Time) error      { return w.raw.SetDeadline(t) }
+func (w *wire) SetReadDeadline(t time.Time) error  { return w.raw.SetReadDeadline(t) }
+func (w *wire) SetWriteDeadline(t time.Time) error { return w.raw.SetWriteDeadline(t) }
