@@ -50,16 +50,17 @@ type Exchange struct {
 }
 
 // Tunnel reports that the answer made a tunnel of the exchange: what follows
-// the heads is raw bytes, and a far half of HTTP is one only if it agreed.
+// the heads is raw bytes, and a far half of HTTP is one only if it was asked
+// for one. An answer that is no yes makes none, whatever is open behind it.
 func (x *Exchange) Tunnel() bool {
+	res := x.Response
 	switch {
+	case res == nil || res.EndStream || !res.Success() && res.Status != 101:
+		return false
 	case x.Upstream.Conn != nil || x.Upstream.Served != nil:
 		return true
-	case x.Upstream.Stream == nil || x.Response == nil:
-		return false
 	}
-	return x.Request.AsksTunnel() && !x.Response.EndStream &&
-		(x.Response.Success() || x.Response.Status == 101)
+	return x.Upstream.Stream != nil && x.Request.AsksTunnel()
 }
 
 // FarHalf is the open upstream side of an exchange. At most one of Conn, Stream

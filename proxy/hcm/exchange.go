@@ -101,6 +101,9 @@ func (e *exchange) roundTrip() error {
 // respond sends the head and whatever follows it.
 func (e *exchange) respond() error {
 	e.finishHead(e.Response)
+	if !e.Tunnel() && (e.Upstream.Conn != nil || e.Upstream.Served != nil) {
+		e.discard(errAnswered) // a filter made another answer of the router's 200
+	}
 	if e.Upstream.Stream == nil && e.ResponseBody == nil && !e.Tunnel() || e.Request.Method == "HEAD" {
 		e.Response.EndStream = true
 	}

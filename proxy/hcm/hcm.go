@@ -101,6 +101,7 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 	}
 	ctx, stop := h.bound(ctx)
 	defer stop()
+	defer context.AfterFunc(ctx, h.counts.cxDrainClose.Inc)()
 	cfg := h.http2
 	cfg.ConnectionID = info.ConnectionID
 	err = h2.ServeConn(ctx, conn, cfg, c.serveStream)

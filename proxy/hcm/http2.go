@@ -28,6 +28,7 @@ func http2Config(m *hcmv3.HttpConnectionManager, drain time.Duration, stats *h2.
 		KeepaliveTimeout:         duration(keepalive.GetTimeout()),
 		IdleTimeout:              DefaultIdleTimeout,
 		DrainTimeout:             drain,
+		FlushTimeout:             duration(m.GetStreamFlushTimeout()),
 		MaxOutboundFrames:        number(o.GetMaxOutboundFrames()),
 		MaxOutboundControlFrames: number(o.GetMaxOutboundControlFrames()),
 		MaxEmptyFrames:           number(o.GetMaxConsecutiveInboundFramesWithEmptyPayload()),

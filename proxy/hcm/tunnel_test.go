@@ -273,6 +273,27 @@ func TestFilterFailsOnTheWayOut(t *testing.T) {
 	}
 }
 
+// A filter that makes another answer of the 200: there is no tunnel then.
+func TestFilterReplacesTheAnswer(t *testing.T) {
+	for name, status := range map[string]int{"refusal": 403, "redirect": 302} {
+		t.Run(name, func(t *testing.T) {
+			cluster, far := origin()
+			filters := map[string]codec.Filter{"veto": filterFunc(func(ctx context.Context, x *codec.Exchange, next codec.RoundTripper) error {
+				err := next(ctx, x)
+				x.Response = &codec.Response{Status: status}
+				return err
+			})}
+			text := strings.Replace(with(terminateRoute, ""), "[{name: router}]", "[{name: veto}, {name: router}]", 1)
+			b := newBench(t, text, cluster, filters)
+			if res, body := b.ask(connect()); res.Status != status || body != "" {
+				t.Errorf("%d %q, want %d", res.Status, body, status)
+			}
+			mustReset(t, far)
+			b.wait()
+		})
+	}
+}
+
 func TestE07PostTermination(t *testing.T) {
 	const route = `{match: {prefix: "/"}, route: {cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {allow_post: true}}]}}`
 	c, far := origin()
