@@ -49,6 +49,12 @@ func inner(role string) int {
 	case "privileges":
 		fmt.Println(os.Getuid(), privileges())
 		_ = p.Ready()
+	case "tun":
+		if err := ProbeTUN(); err != nil {
+			_ = p.Failed(err)
+			return 1
+		}
+		_ = p.Ready()
 	case "wait":
 		_ = p.Ready()
 		<-p.Context().Done()
@@ -82,35 +88,51 @@ func privileges() string {
 
 func TestReexec(t *testing.T) {
 	need.UserNS(t)
-	start := func(ctx context.Context, role string, keepUID bool) (*Inner, string, error) {
+	start := func(ctx context.Context, role string) (*Inner, error) {
+		return Reexec{Args: []string{innerArg, role}, Stderr: os.Stderr}.Start(ctx)
+	}
+	privileges := func(keepUID bool) (string, error) {
 		var out bytes.Buffer
-		in, err := Reexec{Args: []string{innerArg, role}, KeepUID: keepUID, Mount: true, Stdout: &out, Stderr: os.Stderr}.Start(ctx)
-		if err == nil && role == "privileges" {
+		in, err := Reexec{Args: []string{innerArg, "privileges"}, KeepUID: keepUID, Mount: true, Stdout: &out}.Start(t.Context())
+		if err == nil {
 			err = in.Wait()
 		}
-		return in, out.String(), err
+		return out.String(), err
 	}
 	t.Run("root inside", func(t *testing.T) {
-		_, out, err := start(t.Context(), "privileges", false)
+		out, err := privileges(false)
 		if err != nil || out != "0 ok\n" {
 			t.Errorf("%q, %v", out, err)
 		}
 	})
 	t.Run("own uid inside", func(t *testing.T) {
-		_, out, err := start(t.Context(), "privileges", true)
+		out, err := privileges(true)
 		if want := strconv.Itoa(os.Getuid()) + " ok\n"; err != nil || out != want {
 			t.Errorf("%q, %v; want %q", out, err, want)
 		}
 	})
+	t.Run("TUN inside", func(t *testing.T) {
+		f, closed := os.OpenFile(TUNNode, os.O_RDWR, 0)
+		_ = f.Close()
+		in, err := start(t.Context(), "tun")
+		if err == nil {
+			err = in.Wait()
+		}
+		// Whoever can open the node can make a TUN; whoever cannot is told why.
+		if closed == nil && err != nil || closed != nil && (err == nil || !strings.Contains(err.Error(), "TUN")) {
+			t.Errorf("the node opens with %v, a TUN inside: %v", closed, err)
+		}
+		t.Logf("the node opens with %v, a TUN inside: %v", closed, err)
+	})
 	t.Run("stop", func(t *testing.T) {
-		in, _, err := start(t.Context(), "wait", false)
+		in, err := start(t.Context(), "wait")
 		must(t, err)
 		if err := in.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("killed", func(t *testing.T) {
-		in, _, err := start(t.Context(), "wait", false)
+		in, err := start(t.Context(), "wait")
 		must(t, err)
 		must(t, in.Signal(unix.SIGKILL))
 		<-in.Done()
@@ -120,19 +142,19 @@ func TestReexec(t *testing.T) {
 		}
 	})
 	t.Run("fails", func(t *testing.T) {
-		if _, _, err := start(t.Context(), "fail", false); err == nil || !strings.Contains(err.Error(), "no TUN for me") {
+		if _, err := start(t.Context(), "fail"); err == nil || !strings.Contains(err.Error(), "no TUN for me") {
 			t.Error(err)
 		}
 	})
 	t.Run("exits before it is ready", func(t *testing.T) {
-		if _, _, err := start(t.Context(), "exit", false); err == nil || !strings.Contains(err.Error(), "exit status 7") {
+		if _, err := start(t.Context(), "exit"); err == nil || !strings.Contains(err.Error(), "exit status 7") {
 			t.Error(err)
 		}
 	})
 	t.Run("never ready", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, _, err := start(ctx, "hang", false); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := start(ctx, "hang"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})

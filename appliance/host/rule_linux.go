@@ -71,6 +71,10 @@ func (w *worker) addRules() error {
 			if errors.Is(err, unix.EAFNOSUPPORT) && !r.From.IsValid() && !r.To.IsValid() {
 				continue // a kernel without IPv6 needs no rule for it
 			}
+			var e *Error
+			if errors.As(err, &e) && errors.Is(err, unix.EINVAL) && r.UIDs != nil {
+				e.Fix = "in a user namespace, a rule can name only the user ids that are mapped into it"
+			}
 			if err != nil {
 				return err
 			}

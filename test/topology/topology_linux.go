@@ -52,8 +52,9 @@ func prepare(ns *host.Namespace) error {
 		return nil // no IPv6 in this kernel
 	}
 	// Else a router's link-local address is not usable for two seconds, and until
-	// then it looks for no neighbour and forwards nothing.
-	return ns.Sysctl("ipv6/conf/default/dad_transmits", "0")
+	// then it looks for no neighbour and forwards nothing. (dad_transmits 0 would
+	// leave a random delay of up to a second.)
+	return ns.Sysctl("ipv6/conf/default/accept_dad", "0")
 }
 
 // Link joins a and b with a wire. The addresses, with their prefix lengths, are

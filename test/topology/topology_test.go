@@ -1,14 +1,18 @@
 package topology
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"culvert/appliance/host"
 	"culvert/test/leak"
 	"culvert/test/need"
 
@@ -145,6 +149,53 @@ func TestHostAlone(t *testing.T) {
 		return err
 	}); err != nil || strings.Join(names, " ") != "lo" {
 		t.Errorf("interfaces %v, %v", names, err)
+	}
+}
+
+// The shape of the end-to-end tests: a host whose only way out is a TUN, which is
+// served from elsewhere.
+//
+//	app: lo, culvert0 198.18.0.1 ── descriptor in the test's own namespace
+func TestHostBehindTUN(t *testing.T) {
+	need.TUN(t)
+	app := New(t).Host("app")
+	fd := -1
+	if err := app.Do(func() (err error) {
+		if fd, err = unix.Open(host.TUNNode, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+			return err
+		}
+		req, err := unix.NewIfreq("culvert0")
+		if err != nil {
+			return err
+		}
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	tun := os.NewFile(uintptr(fd), "tun")
+	defer func() { _ = tun.Close() }()
+	applied, err := host.Apply(t.Context(), app.Namespace, host.Plan{
+		Interface: "culvert0", NoLinkLocal: true, QueueLength: 10000,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("198.18.0.1/32")},
+		Routes:    []host.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = applied.Undo() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	dialed := make(chan error, 1)
+	go func() { // ends when the SYN has been seen
+		_, err := app.DialContext(ctx, "tcp", "192.0.2.7:80")
+		dialed <- err
+	}()
+	packet := make([]byte, 2000)
+	n, err := tun.Read(packet)
+	cancel()
+	<-dialed
+	if err != nil || n < 40 || !bytes.Equal(packet[12:20], []byte{198, 18, 0, 1, 192, 0, 2, 7}) {
+		t.Errorf("read % x, %v; want a packet from 198.18.0.1 to 192.0.2.7", packet[:n], err)
 	}
 }
 
