@@ -235,6 +235,7 @@ func (c *Cluster) OpenStream(ctx context.Context, head *codec.Request, info *net
 		return nil, err
 	}
 	c.n.rqTotal.Inc()
+	c.n.rqActive.Inc() // until streamClosed
 	info.SetUpstream(pc.upstream(s.ID()))
 	return s, nil
 }

@@ -156,7 +156,9 @@ func (z *zone) set(host string, addrs ...string) {
 	z.names[host] = addrs
 }
 
-func connectHead() *codec.Request { return &codec.Request{Method: "CONNECT", Authority: "192.0.2.9:443"} }
+func connectHead() *codec.Request {
+	return &codec.Request{Method: "CONNECT", Authority: "192.0.2.9:443"}
+}
 
 var errNope = errors.New("nope")
 

@@ -1,0 +1,479 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/proxy/codec"
+	"culvert/proxy/codec/h2"
+	"culvert/proxy/network"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// fakeHTTP is a codec's connection: as much room as it is told, and it lives
+// until it is closed, or drained and empty.
+type fakeHTTP struct {
+	mu      sync.Mutex
+	room    int
+	refuse  error // of OpenStream
+	streams int
+	drained bool
+	closed  chan struct{}
+	once    sync.Once
+	onClose func()
+}
+
+func (f *fakeHTTP) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-f.closed:
+		return nil
+	}
+}
+
+func (f *fakeHTTP) OpenStream(context.Context, *codec.Request) (codec.ClientStream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		return nil, f.refuse
+	}
+	f.streams++
+	return &fakeStream{id: uint64(f.streams), conn: f}, nil
+}
+
+func (f *fakeHTTP) CanOpen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.streams < f.room && !f.drained
+}
+
+func (f *fakeHTTP) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drained = true
+	if f.streams == 0 {
+		f.end()
+	}
+}
+
+func (f *fakeHTTP) Close(error) { f.end() }
+func (f *fakeHTTP) end()        { f.once.Do(func() { close(f.closed) }) }
+
+type fakeStream struct {
+	codec.ClientStream
+	id   uint64
+	conn *fakeHTTP
+	once sync.Once
+}
+
+func (s *fakeStream) ID() uint64 { return s.id }
+func (s *fakeStream) Close() error {
+	s.once.Do(func() {
+		s.conn.mu.Lock()
+		s.conn.streams--
+		if s.conn.drained && s.conn.streams == 0 {
+			s.conn.end()
+		}
+		s.conn.mu.Unlock()
+		s.conn.onClose()
+	})
+	return nil
+}
+
+// poolRig is a cluster whose connections are fakes.
+type poolRig struct {
+	*Cluster
+	mu    sync.Mutex
+	conns []*fakeHTTP
+	room  int
+	dial  func(ctx context.Context) error // nil: at once
+}
+
+func (r *poolRig) made() []*fakeHTTP {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conns
+}
+
+func http2(t *testing.T, m *clusterv3.Cluster, o *corev3.Http2ProtocolOptions) *clusterv3.Cluster {
+	m.TypedExtensionProtocolOptions = options1(t, "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
+		}},
+	})
+	return m
+}
+
+func newPoolRig(t *testing.T, m *clusterv3.Cluster) *poolRig {
+	t.Helper()
+	r := &poolRig{room: 100}
+	r.Cluster = start(t, http2(t, m, &corev3.Http2ProtocolOptions{}), func(d *Deps) {
+		d.Connector = connectorFunc(func(ctx context.Context, _ network.Address) (network.Conn, error) {
+			if r.dial != nil {
+				if err := r.dial(ctx); err != nil {
+					return nil, err
+				}
+			}
+			return &fakeConn{}, nil
+		})
+	})
+	r.newConn = func(_ network.Conn, cfg h2.Config) httpConn {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		f := &fakeHTTP{room: r.room, closed: make(chan struct{}), onClose: cfg.StreamClosed}
+		r.conns = append(r.conns, f)
+		return f
+	}
+	return r
+}
+
+func (r *poolRig) open(t *testing.T) codec.ClientStream {
+	t.Helper()
+	s, err := r.OpenStream(t.Context(), connectHead(), info())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// G28: streams share a connection while it has room, then there is another.
+func TestG28PoolShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		r.room = 2
+		i := info()
+		s, err := r.OpenStream(t.Context(), connectHead(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := i.Upstream()
+		if u.StreamID != 1 || u.ConnectionID == 0 || u.Protocol != "HTTP/2" || u.Host.String() != "192.0.2.1:443" || u.RemoteAddress.String() != "192.0.2.251:2" {
+			t.Errorf("upstream %+v", u)
+		}
+		streams := []codec.ClientStream{s, r.open(t), r.open(t)}
+		if len(r.made()) != 2 || r.value("upstream_cx_http2_total") != 2 || r.value("upstream_rq_total") != 3 || r.value("upstream_rq_active") != 3 {
+			t.Errorf("%d connections, counted %d; %d requests, %d active", len(r.made()), r.value("upstream_cx_http2_total"), r.value("upstream_rq_total"), r.value("upstream_rq_active"))
+		}
+		for _, s := range streams {
+			_ = s.Close()
+		}
+		_ = r.open(t).Close()
+		if len(r.made()) != 2 {
+			t.Error("an idle connection was not reused")
+		}
+		if r.value("upstream_rq_active") != 0 || r.breaker.requests.active.Load() != 0 {
+			t.Errorf("active %d, breaker %d", r.value("upstream_rq_active"), r.breaker.requests.active.Load())
+		}
+	})
+}
+
+// Those who come while a connection is made wait for it instead of making one
+// each.
+func TestPoolSharesTheDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		r.room = 60
+		r.dial = func(context.Context) error { time.Sleep(second); return nil }
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { _ = r.open(t) })
+		}
+		synctest.Wait()
+		if got := r.value("upstream_rq_pending_active"); got != 100 {
+			t.Errorf("%d pending", got)
+		}
+		wg.Wait()
+		if len(r.made()) != 2 || r.value("upstream_cx_active") != 2 {
+			t.Errorf("%d connections, %d active", len(r.made()), r.value("upstream_cx_active"))
+		}
+		if r.value("upstream_rq_pending_active") != 0 || r.breaker.pending.active.Load() != 0 {
+			t.Error("somebody still counts as pending")
+		}
+	})
+}
+
+func TestPoolDialFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		fail := true
+		r.dial = func(context.Context) error {
+			time.Sleep(second)
+			if fail {
+				return errNope
+			}
+			return nil
+		}
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				i := info()
+				if _, err := r.OpenStream(t.Context(), connectHead(), i); !errors.Is(err, errNope) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if r.value("upstream_cx_connect_fail") != 1 || r.value("upstream_rq_pending_failure_eject") != 5 || r.breaker.requests.active.Load() != 0 {
+			t.Errorf("connect_fail %d, eject %d, requests %d", r.value("upstream_cx_connect_fail"), r.value("upstream_rq_pending_failure_eject"), r.breaker.requests.active.Load())
+		}
+		if len(r.allPools()) != 0 {
+			t.Error("a pool without connections remains")
+		}
+		fail = false
+		_ = r.open(t).Close()
+	})
+}
+
+// A waiter that leaves takes nothing from the others; the last one ends the
+// dial, and whoever comes then starts another.
+func TestPoolWaitersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		dials, ended := 0, 0
+		r.dial = func(ctx context.Context) error {
+			dials++
+			select {
+			case <-ctx.Done():
+				ended++
+				return context.Cause(ctx)
+			case <-time.After(3 * second):
+				return nil
+			}
+		}
+		early, cancelEarly := context.WithTimeout(t.Context(), second)
+		defer cancelEarly()
+		go func() { // ends with the dial
+			if s, err := r.OpenStream(t.Context(), connectHead(), info()); err != nil {
+				t.Errorf("the one who stayed: %v", err)
+			} else {
+				_ = s.Close()
+			}
+		}()
+		if _, err := r.OpenStream(early, connectHead(), info()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one who left: %v", err)
+		}
+		time.Sleep(5 * second)
+		if dials != 1 || ended != 0 || r.value("upstream_rq_cancelled") != 1 {
+			t.Errorf("%d dials, %d ended, cancelled %d", dials, ended, r.value("upstream_rq_cancelled"))
+		}
+		r.made()[0].end()
+		synctest.Wait()
+
+		alone, cancelAlone := context.WithTimeout(t.Context(), second)
+		defer cancelAlone()
+		_, _ = r.OpenStream(alone, connectHead(), info())
+		_ = r.open(t).Close() // joins nothing that is being given up
+		if dials != 3 || ended != 1 {
+			t.Errorf("%d dials, %d ended", dials, ended)
+		}
+	})
+}
+
+// A connection that did not take the request is not the end of it.
+func TestPoolNotProcessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		_ = r.open(t).Close()
+		first := r.made()[0]
+		first.refuse = fmt.Errorf("draining: %w", codec.ErrNotProcessed)
+		first.room = 1
+		go func() { // the connection says so to others soon after; ends at once
+			first.mu.Lock()
+			defer first.mu.Unlock()
+			first.drained = true
+		}()
+		synctest.Wait()
+		_ = r.open(t).Close()
+		if len(r.made()) != 2 {
+			t.Errorf("%d connections", len(r.made()))
+		}
+
+		// Always: it gives up in the end.
+		r.made()[1].refuse = codec.ErrNotProcessed
+		if _, err := r.OpenStream(t.Context(), connectHead(), info()); !errors.Is(err, codec.ErrNotProcessed) {
+			t.Errorf("got %v", err)
+		}
+		// Anything else: at once, and nothing is held.
+		r.made()[1].refuse = errNope
+		if _, err := r.OpenStream(t.Context(), connectHead(), info()); !errors.Is(err, errNope) {
+			t.Errorf("got %v", err)
+		}
+		if r.breaker.requests.active.Load() != 0 || r.value("upstream_rq_active") != 0 {
+			t.Error("a place is lost")
+		}
+	})
+}
+
+// G17, D 21: a connection that ends is replaced.
+func TestG17ConnectionReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		s := r.open(t)
+		r.made()[0].Drain() // as GOAWAY does
+		_ = r.open(t).Close()
+		if len(r.made()) != 2 {
+			t.Fatalf("%d connections", len(r.made()))
+		}
+		_ = s.Close()
+		synctest.Wait()
+		if r.value("upstream_cx_destroy") != 1 || r.value("upstream_cx_active") != 1 {
+			t.Errorf("destroyed %d, active %d", r.value("upstream_cx_destroy"), r.value("upstream_cx_active"))
+		}
+		r.made()[1].end()
+		synctest.Wait()
+		if len(r.allPools()) != 0 || r.breaker.connections.active.Load() != 0 {
+			t.Error("a pool without connections remains")
+		}
+	})
+}
+
+func TestMaxRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := static1("192.0.2.1:443")
+		m.CircuitBreakers = &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{MaxRequests: u32(1), MaxPendingRequests: u32(0)}}}
+		r := newPoolRig(t, m)
+		if _, err := r.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonOverflow {
+			t.Errorf("no place to wait: %v", err)
+		}
+		synctest.Wait()
+		r.breaker.pending.max = 1
+		s := r.open(t)
+		if _, err := r.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonOverflow {
+			t.Errorf("a second request: %v", err)
+		}
+		if got := r.value("upstream_rq_pending_overflow"); got != 2 {
+			t.Errorf("upstream_rq_pending_overflow %d", got)
+		}
+		_ = s.Close()
+		_ = r.open(t).Close()
+	})
+}
+
+func TestMaxConcurrentStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		r.http.maxStreams = 1
+		a, b := r.open(t), r.open(t)
+		if len(r.made()) != 2 {
+			t.Errorf("%d connections", len(r.made()))
+		}
+		_, _ = a.Close(), b.Close()
+	})
+}
+
+// Drain waits for the streams and takes no others.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		s := r.open(t)
+		time.AfterFunc(5*second, func() { _ = s.Close() })
+		began := time.Now()
+		r.Drain(t.Context())
+		if d := time.Since(began); d != 5*second {
+			t.Errorf("drained after %v", d)
+		}
+		if _, err := r.OpenStream(t.Context(), connectHead(), info()); !errors.Is(err, errDraining) {
+			t.Errorf("a stream while draining: %v", err)
+		}
+		r.Drain(t.Context()) // of nothing
+	})
+}
+
+func TestDrainDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		_ = r.open(t)
+		ctx, cancel := context.WithTimeout(t.Context(), second)
+		defer cancel()
+		r.Drain(ctx)
+		if ctx.Err() == nil {
+			t.Error("drained with a stream open")
+		}
+	})
+}
+
+// The end of Run ends connections and dials.
+func TestRunEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		_ = r.open(t)
+		r.made()[0].room = 0
+		r.dial = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+		failed := make(chan error, 1)
+		go func() { // ends with the cluster
+			_, err := r.OpenStream(context.Background(), connectHead(), info())
+			failed <- err
+		}()
+		synctest.Wait()
+		r.stop()
+		if err := <-failed; !errors.Is(err, errStopped) {
+			t.Errorf("the waiter: %v", err)
+		}
+		if len(r.allPools()) != 0 {
+			t.Error("pools remain")
+		}
+	})
+}
+
+// What a client chose is checked for each stream, not only for each dial.
+func TestPoolAsksPolicyEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, originalDstCluster(&clusterv3.Cluster_OriginalDstLbConfig{UseHttpHeader: true, HttpHeaderName: ":authority"}))
+		open := func(arrived string) error {
+			i := info()
+			i.LocalAddress, i.DirectLocalAddress = at(arrived), at(arrived)
+			_, err := r.OpenStream(t.Context(), &codec.Request{Method: "GET", Authority: "127.0.0.1:80"}, i)
+			return err
+		}
+		if err := open("127.0.0.1:10000"); err != nil {
+			t.Fatal(err)
+		}
+		if err := open("192.0.2.1:10000"); network.ReasonFor(err) != network.ReasonProhibited {
+			t.Errorf("a connection made for another was used: %v", err)
+		}
+	})
+}
+
+func TestNoHTTP(t *testing.T) {
+	c := start(t, static1("192.0.2.1:443", "envoy:decap"), nil)
+	if c.CheckHTTP() == nil {
+		t.Error("a cluster of HTTP/1.1 can open streams")
+	}
+	if _, err := c.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonGateway {
+		t.Errorf("got %v", err)
+	}
+	c = start(t, http2(t, static1("envoy:decap"), nil), nil)
+	if _, err := c.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonGateway {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHTTPSettings(t *testing.T) {
+	full := &corev3.Http2ProtocolOptions{
+		MaxConcurrentStreams: u32(7), InitialStreamWindowSize: u32(70000), InitialConnectionWindowSize: u32(80000), HpackTableSize: u32(1),
+		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(second), Timeout: durationpb.New(2 * second)},
+	}
+	m := http2(t, static1("192.0.2.1:1"), full)
+	m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(second)} // the typed ones win
+	s := start(t, m, nil).http
+	if !s.http2 || s.maxStreams != 7 || s.config.StreamWindow != 70000 || s.config.ConnWindow != 80000 || s.config.HeaderTableSize != 1 ||
+		s.config.KeepaliveInterval != second || s.config.KeepaliveTimeout != 2*second || s.config.IdleTimeout != time.Hour {
+		t.Errorf("%+v", s)
+	}
+	old := static1("192.0.2.1:1")
+	old.Http2ProtocolOptions = full
+	old.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(0)}
+	if s = start(t, old, nil).http; !s.http2 || s.maxStreams != 7 || s.config.IdleTimeout >= 0 {
+		t.Errorf("deprecated fields: %+v", s)
+	}
+}
