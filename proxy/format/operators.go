@@ -84,14 +84,24 @@ func responseCode(c *Context) (int64, bool) {
 	return int64(c.Info.ResponseCode), true
 }
 
-// buildDetails: white space would part the fields of a log line, so it becomes
-// an underscore unless asked to stay.
 func buildDetails(param string) (operator, string) {
+	details := func(c *Context) string { return c.Info.Details }
 	switch param {
 	case "":
+		return oneWord(details).build("")
+	case "ALLOW_WHITESPACES":
+		return text(details).build("")
+	}
+	return operator{}, "parameter may only be ALLOW_WHITESPACES"
+}
+
+// oneWord defines a text whose white space, which would part the fields of a
+// log line, becomes underscores, as Envoy's does.
+func oneWord(get func(c *Context) string) definition {
+	return definition{build: func(string) (operator, string) {
 		return operator{value: func(dst []byte, c *Context) ([]byte, bool) {
 			start := len(dst)
-			dst = append(dst, c.Info.Details...)
+			dst = append(dst, get(c)...)
 			for i := start; i < len(dst); i++ {
 				switch dst[i] {
 				case ' ', '\t', '\n', '\v', '\f', '\r':
@@ -100,10 +110,7 @@ func buildDetails(param string) (operator, string) {
 			}
 			return dst, len(dst) > start
 		}}, ""
-	case "ALLOW_WHITESPACES":
-		return text(func(c *Context) string { return c.Info.Details }).build("")
-	}
-	return operator{}, "parameter may only be ALLOW_WHITESPACES"
+	}}
 }
 
 func flags(c *Context, name func(network.Flag) string) string {

@@ -36,7 +36,7 @@ func upstreamOperators() map[string]definition {
 		"UPSTREAM_CLUSTER":                  text(upstreamCluster),
 		"UPSTREAM_CLUSTER_RAW":              text(upstreamCluster),
 		"UPSTREAM_PROTOCOL":                 upstream(func(u *network.UpstreamInfo) string { return u.Protocol }),
-		"UPSTREAM_TRANSPORT_FAILURE_REASON": text(func(c *Context) string { return c.Info.TransportFailure }),
+		"UPSTREAM_TRANSPORT_FAILURE_REASON": oneWord(func(c *Context) string { return c.Info.TransportFailure }),
 		"UPSTREAM_REQUEST_ATTEMPT_COUNT":    number(func(c *Context) (int64, bool) { return int64(c.Info.Attempts), true }),
 		"UPSTREAM_CONNECTION_ID": number(func(c *Context) (int64, bool) {
 			u := c.Info.Upstream()

@@ -100,7 +100,7 @@ func Socket(t testing.TB, m proto.Message) *corev3.TransportSocket {
 // Pair is two connected loopback sockets, aborted when the test ends.
 func Pair(t testing.TB) (client, server *network.Socket) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's listener
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func Pair(t testing.TB) (client, server *network.Socket) {
 	var wg sync.WaitGroup
 	var dialled net.Conn
 	var dialErr error
-	wg.Go(func() { dialled, dialErr = net.Dial("tcp", ln.Addr().String()) })
+	wg.Go(func() { dialled, dialErr = new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String()) })
 	accepted, err := ln.Accept()
 	wg.Wait()
 	if err != nil || dialErr != nil {
