@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -280,11 +281,14 @@ func TestH08MaxConnections(t *testing.T) {
 func TestLogicalDNSHappyEyeballs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
+		var mu sync.Mutex
 		var order []string
 		c := start(t, ofType(clusterv3.Cluster_LOGICAL_DNS, static1("a.example:443")), func(d *Deps) {
 			d.Resolver = &zone{names: map[string][]string{"a.example": {"2001:db8::1", "2001:db8::2", "192.0.2.1"}}}
 			d.Connector = connectorFunc(func(ctx context.Context, to network.Address) (network.Conn, error) {
+				mu.Lock()
 				order = append(order, to.Host()+" "+time.Since(began).String())
+				mu.Unlock()
 				if to.Host() == "2001:db8::2" {
 					return &fakeConn{}, nil
 				}

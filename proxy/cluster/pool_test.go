@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,13 +206,13 @@ func TestPoolSharesTheDial(t *testing.T) {
 func TestPoolDialFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newPoolRig(t, static1("192.0.2.1:443"))
-		fail := true
+		var works atomic.Bool
 		r.dial = func(context.Context) error {
 			time.Sleep(second)
-			if fail {
-				return errNope
+			if works.Load() {
+				return nil
 			}
-			return nil
+			return errNope
 		}
 		var wg sync.WaitGroup
 		for range 5 {
@@ -229,7 +230,7 @@ func TestPoolDialFails(t *testing.T) {
 		if len(r.allPools()) != 0 {
 			t.Error("a pool without connections remains")
 		}
-		fail = false
+		works.Store(true)
 		_ = r.open(t).Close()
 	})
 }
@@ -239,12 +240,12 @@ func TestPoolDialFails(t *testing.T) {
 func TestPoolWaitersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newPoolRig(t, static1("192.0.2.1:443"))
-		dials, ended := 0, 0
+		var dials, ended atomic.Int32
 		r.dial = func(ctx context.Context) error {
-			dials++
+			dials.Add(1)
 			select {
 			case <-ctx.Done():
-				ended++
+				ended.Add(1)
 				return context.Cause(ctx)
 			case <-time.After(3 * second):
 				return nil
@@ -263,8 +264,8 @@ func TestPoolWaitersLeave(t *testing.T) {
 			t.Errorf("the one who left: %v", err)
 		}
 		time.Sleep(5 * second)
-		if dials != 1 || ended != 0 || r.value("upstream_rq_cancelled") != 1 {
-			t.Errorf("%d dials, %d ended, cancelled %d", dials, ended, r.value("upstream_rq_cancelled"))
+		if dials.Load() != 1 || ended.Load() != 0 || r.value("upstream_rq_cancelled") != 1 {
+			t.Errorf("%d dials, %d ended, cancelled %d", dials.Load(), ended.Load(), r.value("upstream_rq_cancelled"))
 		}
 		r.made()[0].end()
 		synctest.Wait()
@@ -273,8 +274,8 @@ func TestPoolWaitersLeave(t *testing.T) {
 		defer cancelAlone()
 		_, _ = r.OpenStream(alone, connectHead(), info())
 		_ = r.open(t).Close() // joins nothing that is being given up
-		if dials != 3 || ended != 1 {
-			t.Errorf("%d dials, %d ended", dials, ended)
+		if dials.Load() != 3 || ended.Load() != 1 {
+			t.Errorf("%d dials, %d ended", dials.Load(), ended.Load())
 		}
 	})
 }
