@@ -24,6 +24,11 @@ func NewDialer(o codec.Opener, head func(*network.StreamInfo) (*codec.Request, e
 	return &Dialer{opener: o, head: head}
 }
 
+// unprocessedTries is how often a request is sent again that a gateway says it
+// has not looked at (REFUSED_STREAM, a GOAWAY that crossed it): its connection
+// is going away, which says nothing of the tunnel.
+const unprocessedTries = 3
+
 // Open asks for a tunnel and waits for the answer; ctx bounds the wait, and its
 // cause is in the error. One call is one attempt. The Conn is the caller's to
 // close; there is never a Handler. Errors: *StatusError for an answer that is a
@@ -33,17 +38,31 @@ func (d *Dialer) Open(ctx context.Context, info *network.StreamInfo) (network.Co
 	if err != nil {
 		return nil, nil, fmt.Errorf("tunnel request: %w", err)
 	}
+	for range unprocessedTries {
+		var s codec.ClientStream
+		if s, err = d.ask(ctx, head, info); err == nil {
+			return NewConn(s), nil, nil
+		}
+		if !errors.Is(err, codec.ErrNotProcessed) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, nil, err
+}
+
+// ask sends the request once.
+func (d *Dialer) ask(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, error) {
 	s, err := d.opener.OpenStream(ctx, head, info)
 	if err != nil {
-		return nil, nil, &GatewayError{err}
+		return nil, &GatewayError{err}
 	}
 	info.Mark(network.StepRequested)
 	if err := d.awaitAnswer(ctx, s, info); err != nil {
 		s.Reset(codec.CodeCancel, err)
 		_ = s.Close() // only releases
-		return nil, nil, err
+		return nil, err
 	}
-	return NewConn(s), nil, nil
+	return s, nil
 }
 
 // awaitAnswer reads heads up to the final one.

@@ -230,3 +230,30 @@ func TestHeadError(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// G17: a request that crossed a GOAWAY is sent again, on another connection; a
+// gateway that refuses for ever is given up.
+func TestG17NotProcessed(t *testing.T) {
+	refused := &network.ResetError{Remote: true, Code: 0x7, Err: codec.ErrNotProcessed}
+	for _, refusals := range []int{1, 2, 3, 100} {
+		tries := 0
+		d := NewDialer(openerFunc(func(context.Context, *codec.Request, *network.StreamInfo) (codec.ClientStream, error) {
+			if tries++; tries > refusals {
+				return newFakeStream(codec.HTTP2, response(200)), nil
+			}
+			s := newFakeStream(codec.HTTP2)
+			s.lost = refused
+			return s, nil
+		}), connectHead)
+		c, _, err := d.Open(t.Context(), network.NewStreamInfo(1))
+		if c != nil {
+			_ = c.Close()
+		}
+		if want := min(refusals+1, unprocessedTries); tries != want || (err == nil) != (refusals < unprocessedTries) {
+			t.Errorf("%d refusals: %d tries, %v", refusals, tries, err)
+		}
+		if err != nil && network.ReasonFor(err) != network.ReasonGateway {
+			t.Errorf("reason %v", network.ReasonFor(err))
+		}
+	}
+}
