@@ -39,6 +39,9 @@ type Deps struct {
 	// ServerName is our name where the configuration gives none; empty is
 	// DefaultServerName.
 	ServerName string
+	// Draining ends when connections are to drain: no new exchanges, those that
+	// run may finish within DrainTimeout. nil: never.
+	Draining context.Context
 	// DrainTimeout is how long exchanges may go on after a drain began; 0 is
 	// the codec's default.
 	DrainTimeout time.Duration
@@ -84,8 +87,9 @@ func New(m *hcmv3.HttpConnectionManager, d Deps) (*HCM, error) {
 // errNotHTTP2 is a peer that negotiated something this version does not speak.
 var errNotHTTP2 = errors.New("downstream speaks no HTTP/2")
 
-// ServeFlow serves one connection. When ctx ends the connection drains: it
-// takes no new exchanges, and those that run may finish.
+// ServeFlow serves one connection. When Deps.Draining ends it drains: it takes
+// no new exchanges, and those that run may finish. When ctx ends the connection
+// is aborted.
 func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 	conn, err := f.Accept(ctx)
 	if err != nil {
@@ -108,17 +112,22 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 	return h.ended(err)
 }
 
-// bound drains a connection that has lived as long as it may.
+// bound is a context whose end drains the connection: when ctx or Draining
+// ends, or when it has lived as long as it may.
 func (h *HCM) bound(ctx context.Context) (context.Context, func()) {
-	if h.opt.maxConnection <= 0 {
-		return ctx, func() {}
-	}
 	ctx, cancel := context.WithCancel(ctx)
+	stop := func() bool { return true }
+	if h.deps.Draining != nil {
+		stop = context.AfterFunc(h.deps.Draining, cancel)
+	}
+	if h.opt.maxConnection <= 0 {
+		return ctx, func() { stop(); cancel() }
+	}
 	timer := time.AfterFunc(h.opt.maxConnection, func() {
 		h.counts.cxMaxDuration.Inc()
 		cancel()
 	})
-	return ctx, func() { timer.Stop(); cancel() }
+	return ctx, func() { timer.Stop(); stop(); cancel() }
 }
 
 // ended counts a connection's end; a peer that hung up is no error.

@@ -272,6 +272,21 @@ func TestRouteTimeoutAndTunnels(t *testing.T) {
 			t.Errorf("configured: %+v", r)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		const route = `{"match":{"connect_matcher":{}},"route":{"cluster":"c","timeout":"3s"}}`
+		up := upstream(t, func(s *streamtest.Server) {
+			_ = s.WriteResponse(&codec.Response{Status: 200})
+			time.Sleep(time.Hour)
+			_, _ = s.Write([]byte("x"))
+		})
+		x, _ := routed(t, route, connect())
+		if err := newRouter(t, up, nil).RoundTrip(t.Context(), x, nil); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := x.Upstream.Stream.Read(make([]byte, 1)); n != 1 {
+			t.Errorf("configured, an hour after the handshake: %v", err)
+		}
+	})
 }
 
 func TestClientLeavesDuringUpload(t *testing.T) {

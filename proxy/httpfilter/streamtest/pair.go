@@ -73,10 +73,18 @@ func (c *Client) ReadResponse(ctx context.Context) (*codec.Response, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-c.failed:
-		c.mu.Lock()
-		defer c.mu.Unlock()
+	}
+	select {
+	case h := <-c.heads: // it came before the reset
+		return h, nil
+	default:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.in.readErr != nil {
 		return nil, c.in.readErr
 	}
+	return nil, c.out.writeErr
 }
 
 // Request implements codec.ServerStream.
