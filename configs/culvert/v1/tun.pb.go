@@ -167,9 +167,8 @@ type Tun struct {
 	// are standard input, output and error, so the least is 3.
 	FileDescriptor uint32 `protobuf:"varint,9,opt,name=file_descriptor,json=fileDescriptor,proto3" json:"file_descriptor,omitempty"`
 	// Network namespace in which the device is made: a path such as
-	// /run/netns/app or /proc/4242/ns/net, or a name below /run/netns. Sockets to
-	// the upstream are opened in the namespace culvert was started in. Absent:
-	// that namespace as well.
+	// /run/netns/app or /proc/4242/ns/net. Sockets to the upstream are opened in
+	// the namespace culvert was started in. Absent: the device is made there too.
 	Netns string `protobuf:"bytes,10,opt,name=netns,proto3" json:"netns,omitempty"`
 	// Packets the kernel queues toward culvert (txqueuelen). Default 10000: at
 	// the kernel's own 500 a burst of new flows loses its SYNs.
