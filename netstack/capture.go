@@ -402,6 +402,16 @@ func (g *gate) gauges(s *Stats) {
 	s.SilentRemembered, s.ToldRemembered = uint64(g.silent.Len()), uint64(g.told.Len())
 }
 
+// reusePort ends an old connection in TIME_WAIT whose port an application uses
+// again (RFC 9293 §3.6.1). gVisor does so for its listeners only; here the SYN
+// would be dropped until TIME_WAIT is over.
+func (s *Stack) reusePort(id stack.TransportEndpointID) {
+	ep, ok := s.stack.FindTransportEndpoint(networkProtocol(id), tcp.ProtocolNumber, id, nicID).(*tcp.Endpoint)
+	if ok && ep.EndpointState() == tcp.StateTimeWait {
+		ep.Abort()
+	}
+}
+
 // capture installs the handlers for what no endpoint claims.
 func (s *Stack) capture() {
 	s.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, s.gate.handle)

@@ -38,9 +38,10 @@ type conn struct {
 	readBy        deadline
 	writeBy       deadline
 
-	reading sync.Mutex // held by the one who reads
-	writing sync.Mutex // held by the one who writes
-	payload payload    // guarded by writing
+	reading sync.Mutex  // held by the one who reads
+	writing sync.Mutex  // held by the one who writes
+	filling chunkWriter // guarded by reading
+	payload payload     // guarded by writing
 
 	mu       sync.Mutex
 	closed   chan struct{} // closed with cause set

@@ -72,7 +72,10 @@ func (c *conn) takeChunk() (*network.Chunk, error) {
 		return nil, nil // a buffer is not worth taking to hear that again
 	}
 	chunk := network.NewChunk(min(max(queued, 1), network.ChunkLarge))
-	if _, err := c.ep.Read(&chunkWriter{chunk}, tcpip.ReadOptions{}); err != nil {
+	c.filling.chunk = chunk
+	_, err = c.ep.Read(&c.filling, tcpip.ReadOptions{})
+	c.filling.chunk = nil
+	if err != nil {
 		chunk.Release()
 		return nil, c.readError(err)
 	}

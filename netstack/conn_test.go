@@ -15,6 +15,9 @@ import (
 
 	"culvert/netstack/netstacktest"
 	"culvert/proxy/network"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 // pairOf makes an application's connection and the Conn that captured it, in
@@ -412,4 +415,73 @@ func TestDrain(t *testing.T) {
 	must(t, err)
 	mustEqual(t, got, data[:1<<19])
 	must(t, <-drained)
+}
+
+// A port that is used again while its last connection is in TIME_WAIT here.
+func TestPortIsUsedAgain(t *testing.T) {
+	r := newRig(t, nil)
+	for _, e := range families() {
+		for round := range uint32(3) {
+			seq := isn + round*100000
+			r.send(netstacktest.SYN(e.src, e.dst, seq))
+			a := r.arrive()
+			a.next <- func(f network.Flow) error {
+				c, err := f.Accept(f.Context())
+				if err != nil {
+					return err
+				}
+				if err := c.CloseWrite(); err != nil {
+					return err
+				}
+				if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+					return err
+				}
+				return c.Close()
+			}
+			ack := netstacktest.Segment{Src: e.src, Dst: e.dst, Seq: seq + 1, Flags: header.TCPFlagAck}
+			ack.Ack = r.nextOf(e, header.TCPFlagSyn|header.TCPFlagAck).Seq + 1
+			r.send(ack)
+			fin := r.nextOf(e, header.TCPFlagFin|header.TCPFlagAck)
+			ack.Ack, ack.Flags = fin.Seq+1, header.TCPFlagFin|header.TCPFlagAck
+			r.send(ack)
+			if p := r.nextOf(e, header.TCPFlagAck); p.Ack != seq+2 {
+				t.Fatalf("last acknowledgement %+v", p)
+			}
+			await(t, a.over, "the handler")
+		}
+	}
+}
+
+// nextOf waits for a packet of a connection with these flags.
+func (r *rig) nextOf(e ends, flags header.TCPFlags) netstacktest.Packet {
+	r.t.Helper()
+	for {
+		p := r.wire.Next()
+		if p.Src == e.dst && p.Dst == e.src && p.Flags&^header.TCPFlagPsh == flags {
+			return p
+		}
+	}
+}
+
+func TestKeepalive(t *testing.T) {
+	_, c, _ := pairOf(t, families()[0].dst)
+	ep := c.(*conn).ep
+	var idle tcpip.KeepaliveIdleOption
+	var interval tcpip.KeepaliveIntervalOption
+	if err := ep.GetSockOpt(&idle); err != nil {
+		t.Fatal(err)
+	}
+	if err := ep.GetSockOpt(&interval); err != nil {
+		t.Fatal(err)
+	}
+	count, err := ep.GetSockOptInt(tcpip.KeepaliveCountOption)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ep.SocketOptions().GetKeepAlive() || time.Duration(idle) != keepaliveIdle || time.Duration(interval) != keepaliveInterval || count != keepaliveCount {
+		t.Errorf("keepalive %v, %v, %v, %d", ep.SocketOptions().GetKeepAlive(), idle, interval, count)
+	}
+	if ep.SocketOptions().GetDelayOption() {
+		t.Error("small writes are delayed")
+	}
 }

@@ -50,8 +50,7 @@ func newStack(ep *link.Endpoint) (*stack.Stack, error) {
 }
 
 func configure(s *stack.Stack, ep *link.Endpoint) error {
-	// No queueing discipline: packets are written where they are made.
-	if err := s.CreateNICWithOptions(nicID, ep, stack.NICOptions{}); err != nil {
+	if err := s.CreateNICWithOptions(nicID, ep, stack.NICOptions{QDisc: ep.Direct()}); err != nil {
 		return fmt.Errorf("create nic: %s", err)
 	}
 	if err := s.SetPromiscuousMode(nicID, true); err != nil { // take every destination

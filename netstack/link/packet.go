@@ -4,6 +4,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // packet is what must be known of a packet before the stack may have it.
@@ -125,16 +126,33 @@ func (p *packet) checksumOK(b []byte) bool {
 	return true
 }
 
+// isSYN reports whether the packet begins a connection.
+func (p *packet) isSYN(b []byte) bool {
+	const mask = header.TCPFlagSyn | header.TCPFlagAck | header.TCPFlagRst
+	return p.headerLen != 0 && header.TCP(b[p.start:]).Flags()&mask == header.TCPFlagSyn
+}
+
+// id is the packet's endpoint in the stack; it must be whole TCP.
+func (p *packet) id(b []byte) stack.TransportEndpointID {
+	h := header.TCP(b[p.start:])
+	src, dst := p.addresses(b)
+	return stack.TransportEndpointID{
+		LocalAddress: dst, LocalPort: h.DestinationPort(), RemoteAddress: src, RemotePort: h.SourcePort(),
+	}
+}
+
+func (p *packet) addresses(b []byte) (src, dst tcpip.Address) {
+	if p.protocol == header.IPv4ProtocolNumber {
+		return header.IPv4(b).SourceAddress(), header.IPv4(b).DestinationAddress()
+	}
+	return header.IPv6(b).SourceAddress(), header.IPv6(b).DestinationAddress()
+}
+
 // sumOK adds payload to the pseudo header. With a routing header the final
 // destination belongs there instead of the current one (RFC 8200 §8.1); such
 // packets are not accepted by the stack anyway.
 func (p *packet) sumOK(b, payload []byte) bool {
-	var src, dst tcpip.Address
-	if p.protocol == header.IPv4ProtocolNumber {
-		src, dst = header.IPv4(b).SourceAddress(), header.IPv4(b).DestinationAddress()
-	} else {
-		src, dst = header.IPv6(b).SourceAddress(), header.IPv6(b).DestinationAddress()
-	}
+	src, dst := p.addresses(b)
 	sum := header.PseudoHeaderChecksum(p.transport, src, dst, uint16(len(payload)))
 	return checksum.Checksum(payload, sum) == 0xffff
 }

@@ -377,7 +377,7 @@ func BenchmarkTUN(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer c.Close()
-	if err := warm(c); err != nil {
+	if err := warm(n); err != nil {
 		b.Fatal(err)
 	}
 	const step = 1 << 20
@@ -397,17 +397,13 @@ func BenchmarkTUN(b *testing.B) {
 }
 
 // warm fills the pools.
-func warm(c net.Conn) error {
-	b := make([]byte, 64<<10)
-	for range 100 {
-		if _, err := c.Write(b); err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(c, b); err != nil {
-			return err
-		}
+func warm(n *namespace) error {
+	c, err := n.connect(target(kernel4, hostAccepts), 5*time.Second)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer c.Close()
+	return transfer(c, 128<<20)
 }
 
 func packets(s *netstack.Stack) uint64 {
