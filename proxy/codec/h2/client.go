@@ -115,8 +115,8 @@ func (cc *ClientConn) OpenStream(ctx context.Context, req *codec.Request) (codec
 		st.sendEndedLocked()
 	}
 	c.flushIfFreeLocked()
-	if st.sendErr != nil {
-		return nil, st.sendErr
+	if c.closed && st.sendErr != nil {
+		return nil, st.sendErr // it did not go out whole
 	}
 	return clientStream{st}, nil
 }

@@ -197,14 +197,14 @@ func (c *conn) goodbye() {
 	c.mu.Unlock()
 	if c.nc.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(goodbyeTimeout))
-		for c.src.discard(maxLinger) == nil {
-		}
+		_ = c.src.discard(maxLinger) // ends with the peer, or with its welcome
 	}
 	_ = c.nc.Close() // nothing is left that could fail
 }
 
-// maxLinger is how much of what the peer still sends is read at a time.
-const maxLinger = 1 << 20
+// maxLinger is how much of what the peer still sends is read and thrown away,
+// bytes.
+const maxLinger = 4 << 20
 
 // politeLocked reports whether the transport still works as far as we know.
 func (c *conn) politeLocked() bool {
