@@ -47,13 +47,13 @@ const (
 )
 
 // entry is one connect. Its fields are guarded by gate.mu, but for the first
-// three, which do not change.
+// two, which do not change.
 type entry struct {
-	id   stack.TransportEndpointID
-	isn  uint32
-	flow *flow
+	id  stack.TransportEndpointID
+	isn uint32
 
 	state   entryState
+	flow    *flow               // until the verdict
 	verdict network.Verdict     // of stateTold
 	syn     *stack.PacketBuffer // owned; nil once the flow is answered or gone
 	expires time.Time           // of stateTold and stateSilent
@@ -139,14 +139,14 @@ func (g *gate) syn(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBu
 		g.stack.counters.synBusy.Add(1)
 		return
 	}
-	e, refused := g.admitLocked(id, isn, pkt)
+	f, refused := g.admitLocked(id, isn, pkt)
 	g.mu.Unlock()
 	if superseded != nil {
 		g.stack.counters.canceledSuperseded.Add(1)
 		superseded.cancel(errSuperseded)
 	}
-	if e != nil {
-		go e.flow.serve() // ends with its handler; Stack.serving awaits it
+	if f != nil {
+		go f.serve() // ends with its handler; Stack.serving awaits it
 	} else if refused != nil {
 		g.stack.sendVerdict(network.VerdictFor(refused), pkt)
 	}
@@ -163,12 +163,6 @@ func (g *gate) retransmittedLocked(e *entry) (network.Verdict, bool) {
 		g.touchLocked(e, g.silent)
 	}
 	return 0, false
-}
-
-// touchLocked lets a remembered verdict live on from now.
-func (g *gate) touchLocked(e *entry, l *list.List) {
-	e.expires = g.now().Add(silenceMemory)
-	l.MoveToBack(e.place)
 }
 
 // supersedeLocked makes room for a new connect from the same port. It returns
@@ -188,9 +182,9 @@ func (g *gate) supersedeLocked(id stack.TransportEndpointID) (old *flow, busy bo
 	return old, false
 }
 
-// admitLocked makes the entry and the flow of a new connect. Neither entry nor
+// admitLocked makes the entry and the flow of a new connect. Neither flow nor
 // error: the SYN is dropped.
-func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) (*entry, error) {
+func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) (*flow, error) {
 	c := &g.stack.counters
 	switch {
 	case g.closed:
@@ -216,7 +210,7 @@ func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.
 	g.pending++
 	g.bySource[id.RemoteAddress]++
 	g.stack.serving.Add(1) // under mu and before closed is set, so before any Wait
-	return e, nil
+	return e.flow, nil
 }
 
 // keep makes a copy of the SYN that holds no more than its headers: payload of
@@ -240,9 +234,10 @@ func (g *gate) reset(id stack.TransportEndpointID, seq uint32) {
 		return
 	}
 	g.removeLocked(e)
+	f := e.flow
 	g.mu.Unlock()
 	g.stack.counters.canceledReset.Add(1)
-	e.flow.cancel(errApplicationReset)
+	f.cancel(errApplicationReset)
 }
 
 // gone cancels a pending connect whose application is no longer there.
@@ -253,112 +248,10 @@ func (g *gate) gone(e *entry) {
 		return
 	}
 	g.removeLocked(e)
+	f := e.flow
 	g.mu.Unlock()
 	g.stack.counters.canceledGone.Add(1)
-	e.flow.cancel(errApplicationGone)
-}
-
-// accept takes the SYN out to be answered with SYN-ACK. False: the connect is
-// no longer pending.
-func (g *gate) accept(e *entry, h *handshake) (*stack.PacketBuffer, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.entries[e.id] != e || e.state != statePending {
-		return nil, false
-	}
-	e.state, e.handshake = stateAccepting, h
-	syn := e.syn
-	e.syn = nil
-	return syn, true
-}
-
-// accepted forgets the connect: its endpoint takes the packets from here on, or
-// nobody does.
-func (g *gate) accepted(e *entry) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.entries[e.id] == e {
-		g.removeLocked(e)
-	}
-}
-
-// reject takes the SYN out to be refused, and remembers the verdict. False: the
-// connect is no longer pending.
-func (g *gate) reject(e *entry, v network.Verdict) (*stack.PacketBuffer, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.entries[e.id] != e || e.state != statePending {
-		return nil, false
-	}
-	syn := e.syn
-	e.syn = nil
-	e.verdict = v
-	e.expires = g.now().Add(silenceMemory)
-	if v == network.VerdictSilent {
-		e.state = stateSilent
-		e.place = g.silent.PushBack(e)
-		return syn, true
-	}
-	e.state = stateTold
-	e.place = g.told.PushBack(e)
-	if g.told.Len() > g.limit.told {
-		g.removeLocked(g.told.Front().Value.(*entry))
-	}
-	return syn, true
-}
-
-// answered gives back the pending place of a flow, once.
-func (g *gate) answered(f *flow) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.answeredLocked(f)
-}
-
-func (g *gate) answeredLocked(f *flow) {
-	if f.placeGiven {
-		return
-	}
-	f.placeGiven = true
-	g.pending--
-	src := f.entry.id.RemoteAddress
-	if g.bySource[src]--; g.bySource[src] == 0 {
-		delete(g.bySource, src)
-	}
-}
-
-// ended gives back all places of a flow whose goroutine ends.
-func (g *gate) ended(f *flow) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.answeredLocked(f)
-	g.flows--
-	if e := f.entry; g.entries[e.id] == e && (e.state == statePending || e.state == stateAccepting) {
-		g.removeLocked(e)
-	}
-}
-
-func (g *gate) removeLocked(e *entry) {
-	delete(g.entries, e.id)
-	if e.syn != nil {
-		e.syn.DecRef()
-		e.syn = nil
-	}
-	if e.place != nil {
-		g.told.Remove(e.place) // each list ignores elements of the other
-		g.silent.Remove(e.place)
-		e.place = nil
-	}
-}
-
-// sweep forgets the verdicts whose time has passed.
-func (g *gate) sweep(now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, l := range [...]*list.List{g.told, g.silent} {
-		for el := l.Front(); el != nil && now.After(el.Value.(*entry).expires); el = l.Front() {
-			g.removeLocked(el.Value.(*entry))
-		}
-	}
+	f.cancel(errApplicationGone)
 }
 
 // probePending looks for the applications that were once seen connecting.
@@ -366,16 +259,16 @@ func (g *gate) probePending() {
 	if g.stack.prober == nil {
 		return
 	}
-	var pending []*entry
+	var pending []*flow
 	g.mu.Lock()
 	for _, e := range g.entries {
 		if e.state == statePending {
-			pending = append(pending, e)
+			pending = append(pending, e.flow)
 		}
 	}
 	g.mu.Unlock()
-	for _, e := range pending {
-		e.flow.probe()
+	for _, f := range pending {
+		f.probe()
 	}
 }
 
@@ -384,22 +277,6 @@ func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-}
-
-// clear forgets everything, after the last flow has ended.
-func (g *gate) clear() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, e := range g.entries {
-		g.removeLocked(e)
-	}
-}
-
-func (g *gate) gauges(s *Stats) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s.Flows, s.Pending = uint64(g.flows), uint64(g.pending)
-	s.SilentRemembered, s.ToldRemembered = uint64(g.silent.Len()), uint64(g.told.Len())
 }
 
 // reusePort ends an old connection in TIME_WAIT whose port an application uses

@@ -363,6 +363,13 @@ func TestSilenceIsForgottenInTime(t *testing.T) {
 		r.send(syn)
 		r.noFlow()
 	}
+	r.stack.gate.mu.Lock()
+	for _, e := range r.stack.gate.entries {
+		if e.flow != nil || e.syn != nil {
+			t.Error("more than a verdict is remembered")
+		}
+	}
+	r.stack.gate.mu.Unlock()
 	offset.Add(int64(80 * time.Second))
 	r.stack.gate.sweep(clock())
 	if st := r.stack.Stats(); st.SilentRemembered != 0 {

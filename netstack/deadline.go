@@ -8,17 +8,17 @@ import (
 // deadline is a point in time to wait for together with other things. The zero
 // value never passes.
 type deadline struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	done  chan struct{} // closed when it has passed; nil: never set
+	mu      sync.Mutex
+	timer   *time.Timer
+	changes uint64        // times it was set; the timer of an earlier time is stale
+	done    chan struct{} // closed when it has passed; nil: nobody asked yet
 }
 
-// set moves the deadline; the zero time takes it away. Whoever waits already
-// sees it pass, but does not see it moved later: that is only a longer wait
-// for a Read that was about to be cut short.
+// set moves the deadline, for whoever waits too; the zero time takes it away.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.changes++
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
@@ -31,22 +31,22 @@ func (d *deadline) set(t time.Time) {
 	case wait <= 0:
 		close(d.done)
 	default:
-		done := d.done
-		d.timer = time.AfterFunc(wait, func() { d.expire(done) })
+		change := d.changes
+		d.timer = time.AfterFunc(wait, func() { d.expire(change) })
 	}
 }
 
-// expire closes the channel the timer was made for, unless set was faster.
-func (d *deadline) expire(done chan struct{}) {
+// expire ends the wait, unless set was faster than its timer.
+func (d *deadline) expire(change uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil && d.done == done && !isClosed(done) {
-		close(done)
+	if d.changes == change && !isClosed(d.done) {
+		close(d.done)
 	}
 }
 
-// passed is closed when the deadline has passed. A Read takes it anew each
-// time it waits.
+// passed is closed when the deadline has passed. It is asked for anew before
+// each wait.
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()

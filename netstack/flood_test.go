@@ -126,3 +126,27 @@ func mangleSeeds() [][]byte {
 	}
 	return out
 }
+
+// A burst of connects to something unreachable: every one of them is told, not
+// only as many as a rate allows.
+func TestEveryConnectIsTold(t *testing.T) {
+	const connects = 3000
+	near, far := netstacktest.NewPair()
+	r := &rig{t: t, wire: netstacktest.NewWire(t, near)}
+	r.stack = start(t, far, network.HandlerFunc(func(_ context.Context, f network.Flow) error {
+		f.Reject(network.WithReason(network.ReasonUnroutable, nil))
+		return nil
+	}), func(c *Config, _ *Deps) { c.MaxPendingConnects, c.MaxPendingPerSource = 2*connects, 2*connects })
+	e := families()[1]
+	for i := range uint16(connects) {
+		r.send(netstacktest.SYN(netip.AddrPortFrom(e.src.Addr(), i+1), e.dst, isn))
+	}
+	told := make(map[uint16]bool)
+	for range connects {
+		p := r.wire.Next()
+		if p.Quoted == nil || told[p.Quoted.Src.Port()] {
+			t.Fatalf("answer %+v", p)
+		}
+		told[p.Quoted.Src.Port()] = true
+	}
+}

@@ -8,6 +8,11 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
+// handshakeTimeout bounds the wait for the ACK. The application asked for this
+// connection and has been waiting for it; whoever has not answered after some
+// retransmissions of the SYN-ACK is not there.
+const handshakeTimeout = 10 * time.Second
+
 // handshake carries the endpoint from gVisor's forwarder, which runs on a
 // goroutine of its own, to the flow that waits for it.
 type handshake struct {
@@ -29,6 +34,8 @@ func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
 		s.counters.handshakesFailed.Add(1)
 		return nil, errHandshake
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
+	defer cancel()
 	err := s.awaitHandshake(ctx, f, h)
 	if err != nil {
 		s.counters.handshakesFailed.Add(1)
