@@ -80,7 +80,6 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.breaker.publish(n.scope)
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil
 }

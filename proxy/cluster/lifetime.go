@@ -7,6 +7,8 @@ import (
 // Run keeps the cluster until ctx ends, then ends its pooled connections and
 // waits for them. Raw connections belong to their flows.
 func (c *Cluster) Run(ctx context.Context) error {
+	c.breaker.publish(c.n.scope)
+	defer c.breaker.hide()
 	<-ctx.Done()
 	c.stop()
 	return nil
@@ -29,7 +31,6 @@ func (c *Cluster) stop() {
 		p.close(errStopped)
 	}
 	c.work.Wait()
-	c.breaker.hide()
 }
 
 func (c *Cluster) beginDrain() {

@@ -261,8 +261,8 @@ func TestH08MaxConnections(t *testing.T) {
 	if err1 != nil || err2 != nil || network.ReasonFor(err3) != network.ReasonOverflow {
 		t.Fatalf("%v, %v, %v", err1, err2, err3)
 	}
-	if c.value("upstream_cx_overflow") != 1 || c.value("circuit_breakers.default.cx_open") != 1 {
-		t.Errorf("overflow %d, open %d", c.value("upstream_cx_overflow"), c.value("circuit_breakers.default.cx_open"))
+	if c.value("upstream_cx_overflow") != 1 || c.breaker.connections.open() != 1 {
+		t.Errorf("overflow %d, open %d", c.value("upstream_cx_overflow"), c.breaker.connections.open())
 	}
 	_ = first.Close()
 	third, _, err := c.Open(t.Context(), info())
@@ -271,7 +271,7 @@ func TestH08MaxConnections(t *testing.T) {
 	}
 	second.Abort(nil)
 	_ = third.Close()
-	if c.value("circuit_breakers.default.cx_open") != 0 {
+	if c.breaker.connections.open() != 0 {
 		t.Error("still open")
 	}
 }

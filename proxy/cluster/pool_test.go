@@ -352,6 +352,9 @@ func TestMaxRequests(t *testing.T) {
 		if _, err := r.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonOverflow {
 			t.Errorf("a second request: %v", err)
 		}
+		if r.value("circuit_breakers.default.rq_open") != 1 || r.value("circuit_breakers.default.cx_open") != 0 {
+			t.Error("rq_open and cx_open do not show it")
+		}
 		if got := r.value("upstream_rq_pending_overflow"); got != 2 {
 			t.Errorf("upstream_rq_pending_overflow %d", got)
 		}

@@ -36,16 +36,17 @@ func NewSet(list []*clusterv3.Cluster, d Deps) (*Set, error) {
 		s.order = append(s.order, c)
 	}
 	if err := field.Join(errs...); err != nil {
-		for _, c := range s.order {
-			c.stop() // nothing runs yet: this only hides its gauges
-		}
 		return nil, err
 	}
 	return s, nil
 }
 
-// Get finds a cluster by name.
+// Get finds a cluster by name. A nil Set, which NewSet returns with an error,
+// has none: the rest of a faulty configuration can still be checked.
 func (s *Set) Get(name string) (*Cluster, bool) {
+	if s == nil {
+		return nil, false
+	}
 	c, ok := s.byName[name]
 	return c, ok
 }

@@ -25,10 +25,15 @@ func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
 	defer s.p.deps.Flows.Remove(child)
 	f := &innerFlow{outer: s.flow, session: s, info: child, within: within}
 	err := h.ServeFlow(ctx, f)
+	f.bounds.stop()
 	s.info.Meter.Received(int(child.Meter.BytesReceived()))
 	s.info.Meter.Sent(int(child.Meter.BytesSent()))
 	switch {
 	case f.accepted:
+		if cause := f.bounds.reached(); cause != nil {
+			err = cause
+			s.timedOut(err)
+		}
 		s.info.Cause = err
 		s.info.Flags |= child.Flags & (network.FlagDR | network.FlagUR | network.FlagDC | network.FlagUC | network.FlagDT)
 		return errServed
@@ -49,6 +54,7 @@ type innerFlow struct {
 
 	accepted bool
 	rejected error
+	bounds   bounds
 }
 
 // Info implements network.Flow.
@@ -56,12 +62,7 @@ func (f *innerFlow) Info() *network.StreamInfo { return f.info }
 
 // Context ends when the outer flow is not awaited any longer; once it is
 // answered, with the outer flow.
-func (f *innerFlow) Context() context.Context {
-	if f.accepted {
-		return f.outer.Context()
-	}
-	return f.within
-}
+func (f *innerFlow) Context() context.Context { return f.within }
 
 // Accept answers the outer flow.
 func (f *innerFlow) Accept(ctx context.Context) (network.Conn, error) {
@@ -72,7 +73,9 @@ func (f *innerFlow) Accept(ctx context.Context) (network.Conn, error) {
 	if err == nil && !f.accepted {
 		f.accepted = true
 		f.info.Mark(network.StepAccepted)
+		f.session.answered()
 		f.session.connected()
+		f.bounds.start(f.session, c, &f.info.Meter)
 	}
 	return c, err
 }

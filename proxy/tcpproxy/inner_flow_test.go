@@ -10,6 +10,7 @@ import (
 
 	"culvert/proxy/network"
 
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -151,4 +152,43 @@ func TestInternalIdle(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What an internal listener relays is still bounded by the outer session.
+func TestInternalBounds(t *testing.T) {
+	tests := []struct {
+		name    string
+		m       *tcpproxyv3.TcpProxy
+		after   time.Duration
+		details string
+	}{
+		{"idle", &tcpproxyv3.TcpProxy{IdleTimeout: durationpb.New(5 * step)}, 7 * step, "tcp_session_idle_timeout"},
+		{"duration", &tcpproxyv3.TcpProxy{MaxDownstreamConnectionDuration: durationpb.New(10 * step)}, 10 * step, "max_connection_duration_reached"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				far, origin := newPipe()
+				r := newRig(t, tt.m, innerCluster(func(ctx context.Context, in network.Flow) error {
+					c, err := in.Accept(ctx)
+					if err != nil {
+						return err
+					}
+					return network.Relay(ctx, c, far, network.RelayOptions{Meter: &in.Info().Meter}).Err
+				}))
+				f, app := newFlow()
+				began := time.Now()
+				time.AfterFunc(2*step, func() { _, _ = app.Write([]byte("x")) }) // keeps it for 5 s more
+				if err := r.proxy.ServeFlow(t.Context(), f); err == nil {
+					t.Error("no error")
+				}
+				if d := time.Since(began); d != tt.after || f.info.TerminationDetails != tt.details {
+					t.Errorf("after %v: %q", d, f.info.TerminationDetails)
+				}
+				if _, err := io.ReadAll(origin); err == nil {
+					t.Error("the far end saw a clean end")
+				}
+			})
+		})
+	}
 }

@@ -21,6 +21,8 @@ type session struct {
 	began    time.Time
 	idle     time.Duration // 0: none
 	duration time.Duration // of the whole session, 0: no bound
+
+	answered func() // ends the bounds of the connect, which was answered
 }
 
 // ServeFlow connects a flow to the far end and serves it to its end.
@@ -45,7 +47,7 @@ func (s *session) serve(ctx context.Context) error {
 	up, err := s.connect(ctx)
 	switch {
 	case errors.Is(err, errServed):
-		return nil
+		return s.info.Cause
 	case err != nil:
 		s.reject(err)
 		return err
@@ -113,10 +115,14 @@ func (s *session) whileAwaited(ctx context.Context) (context.Context, context.Ca
 	}
 	bound(s.idle, network.ErrIdleTimeout)
 	bound(s.duration, network.ErrMaxDuration)
-	return within, func() {
-		for _, stop := range stops {
+	s.answered = func() {
+		for _, stop := range stops[1:] {
 			stop()
 		}
+	}
+	return within, func() {
+		s.answered()
+		stops[0]()
 		cancel(nil)
 	}
 }

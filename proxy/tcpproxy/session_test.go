@@ -215,7 +215,9 @@ func TestCVE202143826PeerLeaves(t *testing.T) {
 func TestAcceptFails(t *testing.T) {
 	lost := errors.New("no ACK")
 	ours, origin := newPipe()
-	r := newRig(t, attempts(1), func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) { return ours, nil, nil })
+	r := newRig(t, attempts(1), func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) {
+		return ours, nil, nil
+	})
 	f, _ := newFlow()
 	f.lost = lost
 	if err := r.proxy.ServeFlow(t.Context(), f); !errors.Is(err, lost) || f.info.Flags != network.FlagDC {
@@ -274,7 +276,9 @@ func TestH14H15H16H18Bounds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, origin := newPipe()
-				r := newRig(t, tt.m, func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) { return ours, nil, nil })
+				r := newRig(t, tt.m, func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) {
+					return ours, nil, nil
+				})
 				r.proxy.random = func(n int64) int64 { return n - 1 }
 				f, app := newFlow()
 				if tt.state != nil {
@@ -321,7 +325,9 @@ func TestG22Resets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, origin := newPipe()
-				r := newRig(t, attempts(1), func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) { return ours, nil, nil })
+				r := newRig(t, attempts(1), func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) {
+					return ours, nil, nil
+				})
 				f, app := newFlow()
 				time.AfterFunc(step, func() { tt.reset(app, origin) })
 				err := r.proxy.ServeFlow(t.Context(), f)
@@ -370,7 +376,9 @@ func TestH19H20Records(t *testing.T) {
 			AccessLogFlushInterval: durationpb.New(step), FlushAccessLogOnConnected: true, FlushAccessLogOnStart: true,
 		}
 		ours, origin := newPipe()
-		r := newRig(t, m, func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) { return ours, nil, nil })
+		r := newRig(t, m, func(context.Context, *network.StreamInfo) (network.Conn, network.Handler, error) {
+			return ours, nil, nil
+		})
 		f, app := newFlow()
 		time.AfterFunc(2500*time.Millisecond, func() { _ = app.CloseWrite(); _ = origin.CloseWrite() })
 		if err := r.proxy.ServeFlow(t.Context(), f); err != nil {
