@@ -116,6 +116,24 @@ func deepAliases() string {
 	return b.String() + "node: {metadata: {a: *a9}}\n"
 }
 
+// TestLongLine: a document may be one line, and where a scalar stands in it is
+// not searched from its beginning each time.
+func TestLongLine(t *testing.T) {
+	text := "node: {metadata: {k: [é, " + strings.Repeat("! 12, 12, ", 50_000) + "]}}"
+	start := time.Now()
+	doc, err := Load(Source{YAML: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 20*time.Second { // a second or two; quadratic, minutes
+		t.Errorf("took %v", took)
+	}
+	list := doc.Bootstrap.GetNode().GetMetadata().GetFields()["k"].GetListValue().GetValues()
+	if s, n := list[99_999].GetStringValue(), list[100_000].GetNumberValue(); s != "12" || n != 12 {
+		t.Errorf("the last two are %v", list[99_999:])
+	}
+}
+
 func TestLargeDocument(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.yaml")
 	if err := os.WriteFile(path, make([]byte, maxDocument+1), 0o600); err != nil {

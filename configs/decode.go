@@ -214,11 +214,11 @@ func (d *decoder) messageValue(outer, value *node, m protoreflect.Message, at *p
 
 // unknownField is a key that is no field.
 func (d *decoder) unknownField(md protoreflect.MessageDescriptor, mem member, at *place, n *node) {
-	child := &place{parent: at, name: mem.key, index: -1, file: mem.value.file, line: mem.line}
 	if d.errs.full() {
-		d.fail(child, "", "")
+		d.fail(at, "", "")
 		return
 	}
+	child := &place{parent: at, name: mem.key, index: -1, file: mem.value.file, line: mem.line}
 	fix := ""
 	switch moved, has := movedFields()[string(md.FullName())+"."+mem.key]; {
 	case has:

@@ -75,6 +75,9 @@ type yamlReader struct {
 	// tooLarge is set once a bound is passed; conversion then stops.
 	tooLarge bool
 	lines    []int // offsets of line starts, made when first needed
+	// Where at last looked: scalars come in the order of the text, and a line
+	// may be as long as the document.
+	line, column, offset int
 }
 
 func (r *yamlReader) fail(y *yaml.Node, message, fix string) {
@@ -276,15 +279,17 @@ func (r *yamlReader) at(line, column int) []byte {
 	if line < 1 || line > len(r.lines) {
 		return nil
 	}
-	rest := r.text[r.lines[line-1]:]
-	for i := 1; i < column && len(rest) > 0; i++ {
-		size := 1
-		for size < len(rest) && rest[size]&0xC0 == 0x80 {
-			size++
-		}
-		rest = rest[size:]
+	if line != r.line || column < r.column {
+		r.line, r.column, r.offset = line, 1, r.lines[line-1]
 	}
-	return rest
+	for r.column < column && r.offset < len(r.text) {
+		r.offset++
+		for r.offset < len(r.text) && r.text[r.offset]&0xC0 == 0x80 {
+			r.offset++
+		}
+		r.column++
+	}
+	return r.text[r.offset:]
 }
 
 // lineStarts are the offsets at which lines begin.
