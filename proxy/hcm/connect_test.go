@@ -180,11 +180,8 @@ func TestA08A10UpgradeHasChainOfItsOwn(t *testing.T) {
 func TestA14A15UpgradeCounts(t *testing.T) {
 	c, far := origin()
 	reached := make(chan struct{})
-	open := c.open
-	c.open = nil
-	slow := fakeCluster{open: open}
-	filters := map[string]codec.Filter{"router": filterFuncWith(t, slow, reached)}
-	b := newBench(t, with(terminateRoute, ""), slow, filters)
+	filters := map[string]codec.Filter{"router": gatedRouter(t, c, reached)}
+	b := newBench(t, with(terminateRoute, ""), c, filters)
 	client := b.send(connect())
 	<-reached
 	if total, active := b.stat("downstream_cx_upgrades_total"), b.stat("downstream_cx_upgrades_active"); total != 1 || active != 1 {

@@ -20,6 +20,11 @@ func (a answers) RoundTrip(_ context.Context, x *codec.Exchange, _ codec.RoundTr
 	return nil
 }
 
+// ends makes a filter terminal.
+type ends struct{ codec.Filter }
+
+func (ends) Terminal() bool { return true }
+
 // gated is the real router behind a gate: it says on the channel that it was
 // reached, and goes on when it is told so.
 type gated struct {
@@ -27,7 +32,7 @@ type gated struct {
 	gate chan struct{}
 }
 
-func filterFuncWith(t *testing.T, c router.Cluster, gate chan struct{}) codec.Filter {
+func gatedRouter(t *testing.T, c router.Cluster, gate chan struct{}) codec.Filter {
 	r, err := router.New(nil, router.Deps{
 		Clusters: func(string) (router.Cluster, bool) { return c, true },
 		Serve:    tunnel.Serve, Flows: network.NewFlowTable(),

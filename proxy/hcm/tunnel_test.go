@@ -89,7 +89,7 @@ func TestE12HeaderOnlyConnect(t *testing.T) {
 func TestE14EarlyDataWaitsForTheAnswer(t *testing.T) {
 	c, far := origin()
 	gate := make(chan struct{})
-	b := newBench(t, with(terminateRoute, ""), c, map[string]codec.Filter{"router": filterFuncWith(t, c, gate)})
+	b := newBench(t, with(terminateRoute, ""), c, map[string]codec.Filter{"router": gatedRouter(t, c, gate)})
 	client := b.send(connect())
 	mustWrite(t, client, "early")
 	<-gate

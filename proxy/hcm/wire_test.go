@@ -23,6 +23,7 @@ import (
 	"culvert/proxy/codec"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
+	"culvert/tunnel"
 )
 
 // echo hides the sockets: package net would splice, and keep its pipes until
@@ -407,4 +408,40 @@ func TestF01OnTheWire(t *testing.T) {
 	}
 	_ = pw.Close()
 	mustEnd(t, res.Body)
+}
+
+// Decapsulated payload meets the HTTP pipeline again: the CONNECT ends in an
+// internal listener whose handler is a connection manager too.
+func TestDecapsulatedHTTPOnTheWire(t *testing.T) {
+	heads := make(chan *codec.Request, 1)
+	outside := make(chan string, 1) // the protocol of the exchange the flow came out of
+	inner := newBench(t, with(directRoute, ""), nil, map[string]codec.Filter{"router": ends{filterFunc(
+		func(_ context.Context, x *codec.Exchange, _ codec.RoundTripper) error {
+			heads <- x.Request
+			outside <- x.Info.Parent.Parent.Protocol
+			return &codec.LocalReply{Status: 203, Body: "inside"}
+		})}})
+	w := serve(t, with(terminateRoute, ""), internal(inner.hcm.ServeFlow), true)
+	outer := w.open(w.client())
+	cc := h2.NewClientConn(tunnel.NewConn(outer), h2.Config{})
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = cc.Run(context.Background()) }) // ends with Close
+	defer wg.Wait()
+	defer cc.Close(nil)
+	s, err := cc.OpenStream(t.Context(), get("/inner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	res, err := s.ReadResponse(t.Context())
+	if err != nil || res.Status != 203 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	mustRead(t, s, "inside")
+	if head := <-heads; head.Header.Get("x-forwarded-proto") != "http" || head.Path != "/inner" {
+		t.Errorf("the inner manager saw %+v", head)
+	}
+	if got := <-outside; got != "HTTP/2" {
+		t.Errorf("the inner exchange has no way back to the outer one: %q", got)
+	}
 }
