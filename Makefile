@@ -18,7 +18,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/culvert, static
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/culvert ./cmd/culvert
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/culvert ./cmd/culvert
 
 .PHONY: demo
 demo: build ## show it all work in under a minute; changes nothing on the host (BREAK=gateway|sha|refuse must fail)

@@ -1,0 +1,135 @@
+package appliance
+
+import (
+	"context"
+	"syscall"
+
+	"culvert/configs"
+	"culvert/configs/field"
+	"culvert/proxy/cluster"
+	"culvert/proxy/codec"
+	"culvert/proxy/hcm"
+	"culvert/proxy/httpfilter/router"
+	"culvert/proxy/listener"
+	"culvert/proxy/network"
+	"culvert/proxy/tcpproxy"
+	"culvert/proxy/transport"
+	"culvert/tunnel"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+)
+
+// build makes a generation of a document: all the wiring, on one screen. It
+// opens nothing. The knot (listeners name clusters, clusters name internal
+// listeners) is untied by the registry, which is asked for each flow.
+func (a *Appliance) build(doc *configs.Document) (*generation, error) {
+	g := &generation{doc: doc}
+	g.life, g.abort = context.WithCancelCause(context.Background())
+	g.draining, g.beginDrain = context.WithCancel(g.life)
+	b := &builder{a: a, g: g}
+	res := doc.Bootstrap.GetStaticResources()
+	err := field.Join(
+		doc.Check(Honoured()),
+		b.bootstrapExtensions(doc.Bootstrap.GetBootstrapExtensions()),
+		b.admin(doc.Bootstrap.GetAdmin()),
+		field.At("static_resources.clusters", b.clusters(res.GetClusters())),
+		field.At("static_resources.listeners", b.listeners(res.GetListeners())),
+		b.wholeness(),
+	)
+	if err != nil {
+		g.abort(err)
+		return nil, err
+	}
+	return g, nil
+}
+
+// builder is one build: what its steps know of each other.
+type builder struct {
+	a *Appliance
+	g *generation
+
+	internalListeners bool // the bootstrap extension is there
+}
+
+func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
+	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
+		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: transport.Deps{},
+		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.markSocket, LocalAddresses: b.a.localAddresses,
+	})
+	return err
+}
+
+func (b *builder) listeners(list []*listenerv3.Listener) error {
+	var errs []error
+	for i, m := range list {
+		l, err := listener.New(m, listener.Deps{
+			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: transport.Deps{},
+			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log,
+		})
+		if err != nil {
+			errs = append(errs, field.At(field.Index("", i), err))
+			continue
+		}
+		b.g.listeners = append(b.g.listeners, l)
+	}
+	return field.Join(errs...)
+}
+
+func (b *builder) tcpProxyDeps() tcpproxy.Deps {
+	return tcpproxy.Deps{
+		Clusters: func(name string) (tcpproxy.Cluster, bool) { return found[tcpproxy.Cluster](b.g.clusters.Get(name)) },
+		Tunnel:   dialTunnel,
+		Stats:    b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log,
+	}
+}
+
+func (b *builder) hcmDeps() hcm.Deps {
+	return hcm.Deps{
+		Filter: b.httpFilter, HasCluster: b.hasCluster,
+		TunnelConn: tunnel.NewConn, ProxyStatus: tunnel.ProxyStatus,
+		Stats: b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log,
+		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime,
+	}
+}
+
+func (b *builder) routerDeps() router.Deps {
+	return router.Deps{
+		Clusters: func(name string) (router.Cluster, bool) { return found[router.Cluster](b.g.clusters.Get(name)) },
+		Serve:    tunnel.Serve, Flows: b.a.flows,
+	}
+}
+
+// found keeps a nil *Cluster from becoming an interface that is not nil.
+func found[C any](c *cluster.Cluster, ok bool) (C, bool) {
+	if !ok || c == nil {
+		var none C
+		return none, false
+	}
+	return any(c).(C), true
+}
+
+func (b *builder) hasCluster(name string) bool {
+	for _, m := range b.g.doc.Bootstrap.GetStaticResources().GetClusters() {
+		if m.GetName() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// dialTunnel introduces tcp_proxy to the tunnel.
+func dialTunnel(o codec.Opener, head func(*network.StreamInfo) (*codec.Request, error)) tcpproxy.Upstream {
+	return tunnel.NewDialer(o, head)
+}
+
+// markSocket keeps culvert's own sockets out of its TUN.
+func (b *builder) markSocket(_, _ string, c syscall.RawConn) error {
+	mark := b.g.mark()
+	if mark == 0 {
+		return nil
+	}
+	return setMark(c, mark)
+}
+
+var _ network.Handler = (*listener.Listener)(nil)

@@ -1,0 +1,66 @@
+package appliance
+
+import (
+	"context"
+	"sync"
+
+	"culvert/proxy/network"
+)
+
+// gate counts the flows inside a generation, so that its end can wait for
+// them. Unlike a WaitGroup it may be entered while somebody waits: a flow that
+// looked its handler up just before a swap still comes in.
+type gate struct {
+	mu    sync.Mutex
+	count int
+	empty chan struct{} // non-nil while somebody waits
+}
+
+func (g *gate) enter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count++
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count--
+	if g.count == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
+}
+
+// wait returns when nobody is inside, or ctx ends.
+func (g *gate) wait(ctx context.Context) error {
+	g.mu.Lock()
+	if g.count == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+	}
+	empty := g.empty
+	g.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// guard is h counted by g, and ended when life ends as well as when its
+// caller's context does.
+func (g *gate) guard(life context.Context, h network.Handler) network.Handler {
+	return network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
+		g.enter()
+		defer g.leave()
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer context.AfterFunc(life, func() { cancel(context.Cause(life)) })()
+		return h.ServeFlow(ctx, f)
+	})
+}

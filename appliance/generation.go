@@ -1,0 +1,121 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"culvert/configs"
+	"culvert/proxy/cluster"
+	"culvert/proxy/listener"
+	"culvert/proxy/network"
+)
+
+// generation is one configuration, running: its clusters, its listeners, its
+// share of the sockets. Flows live and end in the generation they began in.
+type generation struct {
+	// immutable
+	doc       *configs.Document
+	clusters  *cluster.Set
+	listeners []*listener.Listener
+	tuns      []*tunSpec
+	admin     network.Address // zero: no admin
+
+	draining   context.Context // ends when no new exchange is wanted
+	beginDrain context.CancelFunc
+
+	flows gate
+
+	life  context.Context // ends to abort what is still open
+	abort context.CancelCauseFunc
+	wg    sync.WaitGroup // accept loops and clusters
+
+	uses []net.Listener // our descriptors of the listening sockets
+}
+
+var errGenerationEnded = errors.New("the configuration this flow came under has ended")
+
+// bind opens every kernel socket, or none.
+func (g *generation) bind(ctx context.Context, s *sockets) error {
+	for _, l := range g.listeners {
+		if !l.Bind() {
+			continue
+		}
+		ln, err := s.listen(ctx, l.Address())
+		if err != nil {
+			g.closeSockets()
+			return err
+		}
+		g.uses = append(g.uses, ln)
+	}
+	return nil
+}
+
+func (g *generation) closeSockets() {
+	for _, ln := range g.uses {
+		_ = ln.Close() // closing is how Serve is told to stop
+	}
+}
+
+// handlers are the internal listeners by name, as the registry wants them.
+func (g *generation) handlers() map[string]network.Handler {
+	out := make(map[string]network.Handler)
+	for _, l := range g.listeners {
+		if l.Internal() {
+			out[l.Name()] = g.flows.guard(g.life, l)
+		}
+	}
+	return out
+}
+
+// start runs clusters and accept loops. They end with stop.
+func (g *generation) start() {
+	g.wg.Go(g.runClusters)
+	i := 0
+	for _, l := range g.listeners {
+		if !l.Bind() {
+			continue
+		}
+		ln := g.uses[i]
+		i++
+		g.wg.Go(func() { g.accept(l, ln) })
+	}
+}
+
+// runClusters ends when life does, with every pooled connection closed.
+func (g *generation) runClusters() { _ = g.clusters.Run(g.life) }
+
+// accept ends when its socket is closed and its flows are over.
+func (g *generation) accept(l *listener.Listener, ln net.Listener) {
+	g.flows.enter()
+	defer g.flows.leave()
+	_ = l.Serve(g.life, ln)
+}
+
+// stop drains: no new connections, GOAWAY to multiplexed ones, then up to
+// drain for what is open, then abort. ctx ending aborts at once.
+func (g *generation) stop(ctx context.Context, drain time.Duration) {
+	g.beginDrain()
+	g.closeSockets()
+	bounded, cancel := context.WithTimeoutCause(ctx, drain, errGenerationEnded)
+	defer cancel()
+	cause := errGenerationEnded
+	if err := g.flows.wait(bounded); err != nil {
+		cause = err
+	}
+	g.abort(cause)
+	g.wg.Wait()
+	_ = g.flows.wait(context.Background()) // aborted flows end by themselves
+}
+
+// mark is the SO_MARK of this configuration's own sockets, 0 for none.
+func (g *generation) mark() uint32 {
+	for _, t := range g.tuns {
+		if t.mark != 0 {
+			return t.mark
+		}
+	}
+	return 0
+}

@@ -1,0 +1,32 @@
+package appliance
+
+import (
+	"culvert/configs/field"
+	"culvert/proxy/accesslog"
+	"culvert/proxy/cluster"
+	"culvert/proxy/hcm"
+	"culvert/proxy/httpfilter/router"
+	"culvert/proxy/listener"
+	"culvert/proxy/route"
+	"culvert/proxy/tcpproxy"
+	"culvert/proxy/transport"
+)
+
+// Honoured is every field that some constructor reads. The loader refuses all
+// others: nothing is ignored in silence.
+func Honoured() field.Honoured {
+	h := field.Honoured{
+		"envoy.config.bootstrap.v3.Bootstrap":                                    "node admin static_resources bootstrap_extensions",
+		"envoy.config.bootstrap.v3.Bootstrap.StaticResources":                    "listeners clusters",
+		"envoy.config.bootstrap.v3.Admin":                                        "address",
+		"envoy.config.core.v3.Node":                                              "id cluster",
+		"envoy.config.core.v3.TypedExtensionConfig":                              "name typed_config",
+		"envoy.extensions.bootstrap.internal_listener.v3.InternalListener":       "",
+		"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config",
+		"culvert.v1.Tun": "name addresses mtu routes exclude_routes tcp_listener udp_listener device netns queue_length " +
+			"table rule_priority mark on_exit max_pending_connects max_pending_connects_per_source max_flows",
+	}
+	h.Merge(accesslog.Honoured(), cluster.Honoured(), hcm.Honoured(), listener.Honoured(), route.Honoured(),
+		router.Honoured(), tcpproxy.Honoured(), transport.Honoured())
+	return h
+}

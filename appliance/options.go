@@ -1,0 +1,19 @@
+package appliance
+
+import (
+	"io"
+	"log/slog"
+	"time"
+)
+
+// Options are what a process gives an appliance beside its configuration.
+type Options struct {
+	Log *slog.Logger
+	// Stdout and Stderr are where access loggers of those names write.
+	Stdout, Stderr io.Writer
+	// Version is shown in /stats and sent nowhere.
+	Version string
+	// DrainTime is how long open flows may go on once the appliance stops, or
+	// once a new configuration has replaced theirs.
+	DrainTime time.Duration
+}

@@ -1,0 +1,154 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"culvert/appliance/host"
+	"culvert/netstack"
+	"culvert/netstack/tundev"
+)
+
+// runningTun is an open device with its stack, and what leads to it.
+type runningTun struct {
+	name    string
+	ns      *host.Namespace
+	device  *tundev.Device
+	applied *host.Applied
+	prober  *netstack.SockDiag
+	stack   *netstack.Stack
+	log     *slog.Logger
+
+	unexport func()
+
+	stop context.CancelFunc // ends the stack's Run
+	wg   sync.WaitGroup
+}
+
+// deviceLostError ends an appliance whose device is gone: without it nothing
+// is captured, and running on would look as if it were.
+type deviceLostError struct {
+	name string
+	err  error
+}
+
+func (e *deviceLostError) Error() string { return "device " + e.name + " is lost: " + e.err.Error() }
+func (e *deviceLostError) Unwrap() error { return e.err }
+
+// openTuns opens every device, or none.
+func (a *Appliance) openTuns(g *generation) error {
+	for i, spec := range g.tuns {
+		t, err := a.openTun(spec)
+		if err != nil {
+			for _, opened := range a.tuns {
+				opened.close()
+			}
+			a.tuns = nil
+			return fmt.Errorf("tun %d: %w", i, err)
+		}
+		a.tuns = append(a.tuns, t)
+	}
+	return nil
+}
+
+// openTun makes the device, puts a stack behind it, and only then leads traffic
+// to it: from the first packet on there is somebody who answers.
+func (a *Appliance) openTun(spec *tunSpec) (t *runningTun, err error) {
+	t = &runningTun{log: a.log}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	if t.ns, err = openNamespace(spec.netns); err != nil {
+		return t, err
+	}
+	if err := t.ns.Do(func() error {
+		t.device, err = tundev.Open(spec.device)
+		return err
+	}); err != nil {
+		return t, host.ExplainTUN(err)
+	}
+	t.name = t.device.Name()
+	capture := spec.capture
+	capture.Name = t.name
+	if err := t.ns.Do(func() error {
+		t.prober, err = netstack.NewSockDiag(t.device.Index())
+		return err
+	}); err != nil {
+		return t, err
+	}
+	t.stack, err = netstack.New(capture, netstack.Deps{
+		Device: t.device, Lookup: a.registry.Lookup, Flows: a.flows, Prober: t.prober, Log: a.log,
+	})
+	if err != nil {
+		return t, err
+	}
+	t.run(a.lost)
+	plan := spec.plan
+	plan.Interface = t.name
+	if t.applied, err = host.Apply(context.Background(), t.ns, plan); err != nil {
+		return t, err
+	}
+	t.unexport = a.exportStack(t.name, t.stack)
+	a.log.Info("capturing", "device", t.name, "addresses", len(plan.Addresses), "routes", len(plan.Routes))
+	return t, nil
+}
+
+func openNamespace(path string) (*host.Namespace, error) {
+	if path == "" {
+		return host.CurrentNamespace()
+	}
+	return host.OpenNamespace(path)
+}
+
+// run moves packets until close; a device that is lost before is told to lost.
+func (t *runningTun) run(lost func(error)) {
+	ctx, stop := context.WithCancel(context.Background())
+	t.stop = stop
+	t.wg.Go(func() { // ends with stop, or with the device
+		if err := t.stack.Run(ctx); err != nil && ctx.Err() == nil {
+			lost(&deviceLostError{t.name, err})
+		}
+	})
+}
+
+// drain stops capturing and waits for the flows, and for what they have still
+// to send.
+func (t *runningTun) drain(ctx context.Context) {
+	if err := t.stack.Drain(ctx); err != nil {
+		t.log.Warn("captured flows are cut off", "device", t.name, "err", err)
+	}
+}
+
+// close takes back what leads to the device, then ends the stack, then the
+// device.
+func (t *runningTun) close() {
+	var errs []error
+	if t.applied != nil {
+		errs = append(errs, t.applied.Undo())
+	}
+	if t.unexport != nil {
+		t.unexport()
+	}
+	if t.stop != nil {
+		t.stop()
+		t.wg.Wait()
+	}
+	if t.stack != nil {
+		t.stack.Close()
+	}
+	if t.prober != nil {
+		errs = append(errs, t.prober.Close())
+	}
+	if t.device != nil {
+		errs = append(errs, t.device.Close())
+	}
+	errs = append(errs, t.ns.Close())
+	if err := errors.Join(errs...); err != nil {
+		t.log.Warn("device not put back", "device", t.name, "err", err)
+	}
+}

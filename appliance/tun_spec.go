@@ -1,0 +1,153 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"culvert/appliance/host"
+	"culvert/configs/culvert/v1"
+	"culvert/configs/field"
+	"culvert/netstack"
+	"culvert/netstack/tundev"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Defaults of culvert.v1.Tun that are not a package's own.
+const (
+	defaultTunName      = "culvert%d"
+	defaultRulePriority = 10000
+)
+
+// tunSpec is a culvert.v1.Tun, compiled: what device to open, what shall lead
+// to it, what to capture.
+type tunSpec struct {
+	msg     *culvertv1.Tun
+	netns   string
+	device  tundev.Options
+	plan    host.Plan // Interface is set once the kernel has named it
+	capture netstack.Config
+	mark    uint32
+}
+
+// newTunSpec reads the message; errors carry paths within it.
+func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
+	s := &tunSpec{msg: m, netns: m.GetNetns(), mark: m.GetMark()}
+	var errs []error
+	switch m.GetDevice() {
+	case culvertv1.Tun_AUTO, culvertv1.Tun_TUN:
+	default:
+		errs = append(errs, field.Errorf("device", "%v is not supported yet: use TUN", m.GetDevice()))
+	}
+	if m.GetOnExit() != culvertv1.Tun_RESTORE {
+		errs = append(errs, field.Errorf("on_exit", "%v is not supported yet: a device vanishes with its process", m.GetOnExit()))
+	}
+	if m.GetUdpListener() != "" {
+		errs = append(errs, field.Errorf("udp_listener", "UDP is not captured yet: leave it out, and UDP is answered with ICMP port unreachable"))
+	}
+	name := m.GetName()
+	if name == "" {
+		name = defaultTunName
+	}
+	s.device = tundev.Options{Name: name, MTU: int(m.GetMtu()), QueueLength: int(m.GetQueueLength())}
+	s.capture = netstack.Config{
+		TCPListener:        m.GetTcpListener(),
+		MaxPendingConnects: int(m.GetMaxPendingConnects()), MaxPendingPerSource: int(m.GetMaxPendingConnectsPerSource()),
+		MaxFlows: int(m.GetMaxFlows()),
+	}
+	errs = append(errs, s.readPlan(m))
+	return s, field.Join(errs...)
+}
+
+func (s *tunSpec) readPlan(m *culvertv1.Tun) error {
+	addresses, err1 := prefixes("addresses", m.GetAddresses(), false)
+	routes, err2 := prefixes("routes", m.GetRoutes(), true)
+	exclude, err3 := prefixes("exclude_routes", m.GetExcludeRoutes(), true)
+	s.plan = host.Plan{
+		MTU: int(m.GetMtu()), Addresses: addresses, Exclude: exclude,
+		NoLinkLocal: true, Table: int(m.GetTable()),
+	}
+	for _, p := range routes {
+		s.plan.Routes = append(s.plan.Routes, host.Route{Prefix: p})
+	}
+	if m.GetTable() != 0 {
+		priority := int(m.GetRulePriority())
+		if priority == 0 {
+			priority = defaultRulePriority
+		}
+		// Everybody but our own sockets looks into the table.
+		s.plan.Rules = []host.Rule{{Priority: priority, Mark: m.GetMark(), Invert: m.GetMark() != 0}}
+	}
+	var err4 error
+	if m.GetTable() != 0 && m.GetMark() == 0 && m.GetNetns() == "" {
+		err4 = field.WithFix(field.Errorf("table", "without a mark the rule leads culvert's own sockets into its TUN as well"),
+			"set mark to a number that nothing else on this host uses, such as 0xc01")
+	}
+	return field.Join(err1, err2, err3, err4)
+}
+
+// prefixes parses "address/length" or a bare address. With masked the host
+// bits must be zero.
+func prefixes(name string, in []string, masked bool) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	var errs []error
+	for i, text := range in {
+		p, err := parsePrefix(text)
+		if err == nil && masked && p != p.Masked() {
+			err = fmt.Errorf("%q has bits set behind its length: %v is meant", text, p.Masked())
+		}
+		if err != nil {
+			errs = append(errs, field.At(field.Index(name, i), err))
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, field.Join(errs...)
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p, nil
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is not an address or a prefix such as 10.0.0.0/8", text)
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// captured reports whether a route of the TUN leads a to it, in the namespace
+// culvert's own sockets are in.
+func (s *tunSpec) captured(a netip.Addr) bool {
+	if s.netns != "" || s.mark != 0 {
+		return false // sockets are elsewhere, or pass by
+	}
+	for _, p := range s.plan.Exclude {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	for _, r := range s.plan.Routes {
+		if r.Prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+var errTunsChanged = errors.New("bootstrap_extensions: the TUN devices differ from the running ones: restart to change them")
+
+// sameTuns reports whether a new configuration captures as the old one did:
+// devices outlive a reload.
+func sameTuns(old, now []*tunSpec) error {
+	if len(old) != len(now) {
+		return errTunsChanged
+	}
+	for i := range old {
+		if !proto.Equal(old[i].msg, now[i].msg) {
+			return errTunsChanged
+		}
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package appliance
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"culvert/configs"
+)
+
+// problemsError is a configuration that cannot be used, with every reason.
+type problemsError struct{ problems []configs.Problem }
+
+func (e *problemsError) Error() string {
+	msg := fmt.Sprintf("%d errors in the configuration:", len(e.problems))
+	for _, p := range e.problems {
+		msg += "\n  " + p.String()
+	}
+	return msg
+}
+
+// problemList dates each error to its place in the document; doc is nil if
+// there is none.
+func problemList(doc *configs.Document, err error) error {
+	var list *configs.Errors
+	switch {
+	case errors.As(err, &list):
+		return &problemsError{list.Problems}
+	case doc == nil:
+		return err
+	}
+	return &problemsError{doc.Problems(err)}
+}
+
+// Validate builds the configuration without opening anything, and returns what
+// is worth a warning and what is wrong.
+func Validate(src configs.Source) (warnings, problems []configs.Problem) {
+	doc, err := configs.Load(src)
+	if err != nil {
+		return nil, asProblems(problemList(nil, err))
+	}
+	warnings = append(doc.Warnings, doc.Lint()...)
+	a, err := newAppliance(src, Options{Log: slog.New(slog.DiscardHandler), Stdout: io.Discard, Stderr: io.Discard})
+	if err == nil {
+		defer a.sinks.Close()
+		var g *generation
+		if g, err = a.build(doc); err == nil {
+			g.abort(nil)
+			return warnings, nil
+		}
+	}
+	return warnings, asProblems(problemList(doc, err))
+}
+
+func asProblems(err error) []configs.Problem {
+	var p *problemsError
+	if errors.As(err, &p) {
+		return p.problems
+	}
+	return []configs.Problem{{Message: err.Error()}}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"culvert/appliance"
+	"culvert/configs"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// serveFlags are Envoy's names, so that documented command lines run as they
+// stand.
+type serveFlags struct {
+	path, yaml  string
+	mode        string
+	level       string
+	baseID      uint32
+	concurrency int
+	drainSecs   int
+	version     bool
+}
+
+// defaultDrain is Envoy's --drain-time-s.
+const defaultDrain = 600
+
+func (f *serveFlags) register(fs *pflag.FlagSet) {
+	f.registerConfig(fs)
+	fs.StringVar(&f.mode, "mode", "serve", "serve, or validate: check the configuration and exit")
+	fs.StringVarP(&f.level, "log-level", "l", "info", "trace, debug, info, warning, error, critical or off")
+	fs.Uint32Var(&f.baseID, "base-id", 0, "accepted and without effect: nothing is shared between processes")
+	fs.IntVar(&f.concurrency, "concurrency", 0, "processors to use (GOMAXPROCS); 0 is all")
+	fs.IntVar(&f.drainSecs, "drain-time-s", defaultDrain, "seconds that open flows may go on after SIGTERM")
+	fs.BoolVar(&f.version, "version", false, "print the version and exit")
+}
+
+func (f *serveFlags) registerConfig(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.path, "config-path", "c", "", "configuration file, YAML or JSON")
+	fs.StringVar(&f.yaml, "config-yaml", "", "configuration as YAML, merged over the file")
+}
+
+func (f *serveFlags) source() (configs.Source, error) {
+	if f.path == "" && f.yaml == "" {
+		return configs.Source{}, usageError{errors.New("a configuration is needed: -c FILE or --config-yaml YAML")}
+	}
+	return configs.Source{Path: f.path, YAML: f.yaml}, nil
+}
+
+func (f *serveFlags) run(cmd *cobra.Command) error {
+	if f.version {
+		fmt.Fprintln(cmd.OutOrStdout(), versionLine())
+		return nil
+	}
+	src, err := f.source()
+	if err != nil {
+		return err
+	}
+	switch f.mode {
+	case "validate":
+		return validate(cmd.OutOrStdout(), cmd.ErrOrStderr(), src)
+	case "serve":
+	default:
+		return usageError{fmt.Errorf("--mode %q: want serve or validate", f.mode)}
+	}
+	log, err := newLogger(cmd.ErrOrStderr(), f.level)
+	if err != nil {
+		return err
+	}
+	if f.concurrency > 0 {
+		runtime.GOMAXPROCS(f.concurrency)
+	}
+	if f.drainSecs < 0 {
+		return usageError{errors.New("--drain-time-s must not be negative")}
+	}
+	return serve(src, appliance.Options{
+		Log: log, Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+		Version: versionString(), DrainTime: time.Duration(f.drainSecs) * time.Second,
+	})
+}
+
+// serve runs until SIGTERM or SIGINT, then drains; a second signal ends it at
+// once. SIGHUP reads the configuration again, all or nothing.
+func serve(src configs.Source, opt appliance.Options) error {
+	ctx, drain := context.WithCancelCause(context.Background())
+	defer drain(nil)
+	hard, kill := context.WithCancelCause(context.Background())
+	defer kill(nil)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	a, err := appliance.New(src, opt)
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go watchSignals(signals, done, signalActions{ // ends with done
+		reload: func() {
+			if err := a.Reload(ctx); err != nil {
+				opt.Log.Error("configuration refused, the old one stays", "err", err)
+			}
+		},
+		drain: func(s os.Signal) { drain(fmt.Errorf("signal %v", s)) },
+		kill:  func(s os.Signal) { kill(fmt.Errorf("second signal %v", s)) },
+	})
+	defer close(done)
+	return a.Run(ctx, hard)
+}
+
+type signalActions struct {
+	reload      func()
+	drain, kill func(os.Signal)
+}
+
+func watchSignals(signals <-chan os.Signal, done <-chan struct{}, act signalActions) {
+	draining := false
+	for {
+		select {
+		case <-done:
+			return
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP && !draining:
+				act.reload()
+			case s == syscall.SIGHUP:
+			case draining:
+				act.kill(s)
+			default:
+				draining = true
+				act.drain(s)
+			}
+		}
+	}
+}
+
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	switch strings.ToLower(level) {
+	case "trace", "debug":
+		l = slog.LevelDebug
+	case "info", "":
+		l = slog.LevelInfo
+	case "warn", "warning":
+		l = slog.LevelWarn
+	case "error", "critical":
+		l = slog.LevelError
+	case "off":
+		return slog.New(slog.DiscardHandler), nil
+	default:
+		return nil, usageError{fmt.Errorf("--log-level %q: want trace, debug, info, warning, error, critical or off", level)}
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
