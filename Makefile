@@ -60,7 +60,7 @@ h2spec: ## run h2spec against the HTTP/2 core
 .PHONY: generate
 generate: ## regenerate protobuf messages and generated tables (needs protoc)
 	configs/culvert/generate.sh
-	$(GO) generate ./...
+	configs/import_envoy.sh
 
 .PHONY: vuln
 vuln: ## known holes in what is called (needs the vulnerability database)
