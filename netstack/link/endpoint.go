@@ -120,7 +120,7 @@ func (e *Endpoint) attached() stack.NetworkDispatcher {
 	return e.dispatcher
 }
 
-// Capabilities: only the receive side is offloaded. The stack then trusts the
+// Capabilities says that only the receive side is offloaded. The stack then trusts the
 // checksums of what is delivered, so they are verified in receive where the
 // kernel has not. Transmit offload is not claimed, although segments with GSO
 // options leave with partial checksums: the stack sends SYN-ACK, RST and UDP

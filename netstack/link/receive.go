@@ -98,12 +98,12 @@ func split(b []byte, headerLen int, v *buffer.View) (buffer.Buffer, *buffer.View
 	}
 	buf := buffer.MakeWithView(buffer.NewViewWithData(b[:headerLen]))
 	if len(b) <= copyLimit {
-		buf.Append(buffer.NewViewWithData(b[headerLen:]))
+		_ = buf.Append(buffer.NewViewWithData(b[headerLen:])) // it never fails
 		return buf, v
 	}
 	v.CapLength(len(b))
 	v.TrimFront(headerLen)
-	buf.Append(v)
+	_ = buf.Append(v)
 	return buf, buffer.NewViewSize(FrameSize)
 }
 

@@ -9,7 +9,6 @@ import (
 	"culvert/proxy/codec"
 	"culvert/proxy/format"
 	"culvert/proxy/network"
-	"culvert/proxy/route"
 )
 
 // exchange is one request and its answer. It belongs to the goroutine that
@@ -164,10 +163,4 @@ func (e *exchange) timedOut() *codec.LocalReply {
 		return reply
 	}
 	return nil
-}
-
-// decision is what the route table decided; nil before or without one.
-func (e *exchange) decision() *route.Decision {
-	d, _ := e.Route.(*route.Decision)
-	return d
 }

@@ -47,24 +47,23 @@ type flagName struct {
 	short, long string
 }
 
-func flagNames() []flagName {
-	return []flagName{
-		{FlagLH, "LH", "FailedLocalHealthCheck"}, {FlagUH, "UH", "NoHealthyUpstream"},
-		{FlagUT, "UT", "UpstreamRequestTimeout"}, {FlagLR, "LR", "LocalReset"},
-		{FlagUR, "UR", "UpstreamRemoteReset"}, {FlagUF, "UF", "UpstreamConnectionFailure"},
-		{FlagUC, "UC", "UpstreamConnectionTermination"}, {FlagUO, "UO", "UpstreamOverflow"},
-		{FlagNR, "NR", "NoRouteFound"}, {FlagDI, "DI", "DelayInjected"},
-		{FlagFI, "FI", "FaultInjected"}, {FlagRL, "RL", "RateLimited"},
-		{FlagUAEX, "UAEX", "UnauthorizedExternalService"}, {FlagRLSE, "RLSE", "RateLimitServiceError"},
-		{FlagDC, "DC", "DownstreamConnectionTermination"}, {FlagURX, "URX", "UpstreamRetryLimitExceeded"},
-		{FlagSI, "SI", "StreamIdleTimeout"}, {FlagIH, "IH", "InvalidEnvoyRequestHeaders"},
-		{FlagDPE, "DPE", "DownstreamProtocolError"}, {FlagUMSDR, "UMSDR", "UpstreamMaxStreamDurationReached"},
-		{FlagRFCF, "RFCF", "ResponseFromCacheFilter"}, {FlagNFCF, "NFCF", "NoFilterConfigFound"},
-		{FlagDT, "DT", "DurationTimeout"}, {FlagUPE, "UPE", "UpstreamProtocolError"},
-		{FlagNC, "NC", "NoClusterFound"}, {FlagOM, "OM", "OverloadManagerTerminated"},
-		{FlagDF, "DF", "DnsResolutionFailed"}, {FlagDO, "DO", "DropOverload"},
-		{FlagDR, "DR", "DownstreamRemoteReset"}, {FlagUDO, "UDO", "UnconditionalDropOverload"},
-	}
+// flagNames is a constant in all but name: a log line asks for it each time.
+var flagNames = [...]flagName{
+	{FlagLH, "LH", "FailedLocalHealthCheck"}, {FlagUH, "UH", "NoHealthyUpstream"},
+	{FlagUT, "UT", "UpstreamRequestTimeout"}, {FlagLR, "LR", "LocalReset"},
+	{FlagUR, "UR", "UpstreamRemoteReset"}, {FlagUF, "UF", "UpstreamConnectionFailure"},
+	{FlagUC, "UC", "UpstreamConnectionTermination"}, {FlagUO, "UO", "UpstreamOverflow"},
+	{FlagNR, "NR", "NoRouteFound"}, {FlagDI, "DI", "DelayInjected"},
+	{FlagFI, "FI", "FaultInjected"}, {FlagRL, "RL", "RateLimited"},
+	{FlagUAEX, "UAEX", "UnauthorizedExternalService"}, {FlagRLSE, "RLSE", "RateLimitServiceError"},
+	{FlagDC, "DC", "DownstreamConnectionTermination"}, {FlagURX, "URX", "UpstreamRetryLimitExceeded"},
+	{FlagSI, "SI", "StreamIdleTimeout"}, {FlagIH, "IH", "InvalidEnvoyRequestHeaders"},
+	{FlagDPE, "DPE", "DownstreamProtocolError"}, {FlagUMSDR, "UMSDR", "UpstreamMaxStreamDurationReached"},
+	{FlagRFCF, "RFCF", "ResponseFromCacheFilter"}, {FlagNFCF, "NFCF", "NoFilterConfigFound"},
+	{FlagDT, "DT", "DurationTimeout"}, {FlagUPE, "UPE", "UpstreamProtocolError"},
+	{FlagNC, "NC", "NoClusterFound"}, {FlagOM, "OM", "OverloadManagerTerminated"},
+	{FlagDF, "DF", "DnsResolutionFailed"}, {FlagDO, "DO", "DropOverload"},
+	{FlagDR, "DR", "DownstreamRemoteReset"}, {FlagUDO, "UDO", "UnconditionalDropOverload"},
 }
 
 // String prints the short names joined with commas, "-" for none.
@@ -78,7 +77,7 @@ func (f Flag) join(name func(flagName) string) string {
 		return "-"
 	}
 	var out []string
-	for _, n := range flagNames() {
+	for _, n := range flagNames {
 		if f&n.flag != 0 {
 			out = append(out, name(n))
 		}

@@ -102,9 +102,8 @@ func NewStreamInfo(id uint64) *StreamInfo {
 	return &StreamInfo{ID: id, ConnectionID: id, Start: time.Now()}
 }
 
-// Child is the info of something that came out of s: an exchange of a
-// connection, or a flow that entered an internal listener. Addresses and TLS
-// are carried; filter state and metadata are not.
+// Child is the info of an exchange of a connection s. Addresses and TLS are
+// carried; filter state and metadata are not.
 func (s *StreamInfo) Child(id uint64) *StreamInfo {
 	c := NewStreamInfo(id)
 	c.Parent, c.ConnectionID = s, s.ConnectionID
@@ -112,6 +111,16 @@ func (s *StreamInfo) Child(id uint64) *StreamInfo {
 	c.DirectRemoteAddress, c.DirectLocalAddress = s.DirectRemoteAddress, s.DirectLocalAddress
 	c.ServerName, c.TLS, c.ALPN = s.ServerName, s.TLS, s.ALPN
 	c.Listener, c.FilterChain = s.Listener, s.FilterChain
+	return c
+}
+
+// Inner is the info of a flow that enters an internal listener: a connection of
+// its own, without the outer one's TLS, names and chain.
+func (s *StreamInfo) Inner(id uint64) *StreamInfo {
+	c := s.Child(id)
+	c.ConnectionID = id
+	c.TLS, c.ServerName, c.ALPN = nil, "", ""
+	c.Listener, c.FilterChain = "", ""
 	return c
 }
 

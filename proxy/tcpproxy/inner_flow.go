@@ -15,7 +15,7 @@ var errNotAnswered = errors.New("the internal listener did not answer")
 // before the answer is a failed attempt. errServed: it was answered yes and
 // served; how it ended is in the infos.
 func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
-	child := s.info.Child(s.p.deps.Flows.NextID())
+	child := s.info.Inner(s.p.deps.Flows.NextID())
 	if u := s.info.Upstream(); u != nil {
 		// What the socket says, if there were one; where the flow was going
 		// stays its local address.

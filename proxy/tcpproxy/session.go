@@ -137,7 +137,8 @@ func (s *session) gaveUp(within context.Context, err error) error {
 		cause = network.WithReason(network.ReasonCanceled, cause)
 		s.info.Flags |= network.FlagDC
 	}
-	return fmt.Errorf("connect given up: %w (last attempt: %v)", cause, err)
+	// The last attempt is told to a person only: its reason is not ours.
+	return fmt.Errorf("connect given up: %w (last attempt: %s)", cause, fmt.Sprint(err))
 }
 
 // timedOut notes that a bound of the session ended it.

@@ -28,9 +28,7 @@ func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster) er
 // passOn hands the CONNECT, unanswered, to the handler of an internal listener,
 // as a flow of its own in the table.
 func (r *Router) passOn(ctx context.Context, x *codec.Exchange, h network.Handler) (*codec.ServedFlow, error) {
-	child := x.Info.Child(r.deps.Flows.NextID())
-	// The payload is not what the client's TLS session is about.
-	child.TLS, child.ServerName, child.ALPN = nil, "", ""
+	child := x.Info.Inner(r.deps.Flows.NextID())
 	if u := x.Info.Upstream(); u != nil {
 		// What the socket says, if there were one.
 		child.DirectLocalAddress = u.Host
