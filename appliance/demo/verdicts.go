@@ -31,14 +31,14 @@ func (d *demo) verdicts(ctx context.Context) {
 		{"an address its policy forbids", prohibitedAddress, 80, "prohibited (on IPv4: no route to host), at once", within1s(syscall.EHOSTUNREACH)},
 		{"a filtered address", filteredAddress, 80, "nothing, for as long as one waits", isSilence},
 	} {
-		err, took := d.connect(ctx, v.address, v.port)
+		took, err := d.connect(ctx, v.address, v.port)
 		d.out.check(v.is(err, took), "%-36s %-20s expected: %-48s got: %s after %.3f s", v.what,
 			net.JoinHostPort(v.address, strconv.Itoa(v.port)), v.want, outcome(err), took.Seconds())
 	}
 }
 
 // connect tries, from the application's namespace, for as long as silence.
-func (d *demo) connect(ctx context.Context, address string, port int) (error, time.Duration) {
+func (d *demo) connect(ctx context.Context, address string, port int) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	start := time.Now()
@@ -46,7 +46,7 @@ func (d *demo) connect(ctx context.Context, address string, port int) (error, ti
 	if err == nil {
 		_ = c.Close()
 	}
-	return err, time.Since(start)
+	return time.Since(start), err
 }
 
 func within1s(want syscall.Errno) func(error, time.Duration) bool {
