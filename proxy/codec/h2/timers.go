@@ -110,11 +110,11 @@ func (c *conn) checkAliveLocked() {
 	now := time.Since(c.timers.start)
 	last := time.Duration(c.timers.lastRead.Load())
 	if c.timers.asked != 0 && last < c.timers.asked {
-		left := c.unsentBytes()
 		if wait := c.cfg.KeepaliveTimeout - (now - c.timers.asked); wait > 0 {
 			c.armKeepaliveLocked(wait)
 			return
 		}
+		left := c.unsentBytes()
 		if left == 0 || left >= c.timers.unsent {
 			c.stats.KeepaliveTimeout.Inc()
 			c.failLocked(ErrKeepalive)
