@@ -35,8 +35,8 @@ type conn struct {
 	readable      chan struct{} // gets a token with each event
 	writable      chan struct{}
 	local, remote net.Addr
-	readBy        deadline
-	writeBy       deadline
+	readBy        network.Deadline
+	writeBy       network.Deadline
 
 	reading sync.Mutex  // held by the one who reads
 	writing sync.Mutex  // held by the one who writes
@@ -133,24 +133,24 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // usable is why nothing can be read or written now, if so.
-func (c *conn) usable(d *deadline) error {
+func (c *conn) usable(d *network.Deadline) error {
 	select {
 	case <-c.closed:
 		return c.closeCause()
-	case <-d.passed():
+	case <-d.Passed():
 		return os.ErrDeadlineExceeded
 	default:
 		return nil
 	}
 }
 
-func (c *conn) wait(ready <-chan struct{}, d *deadline) error {
+func (c *conn) wait(ready <-chan struct{}, d *network.Deadline) error {
 	select {
 	case <-ready:
 		return nil
 	case <-c.closed:
 		return c.closeCause()
-	case <-d.passed():
+	case <-d.Passed():
 		return os.ErrDeadlineExceeded
 	}
 }
@@ -296,19 +296,19 @@ func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline sets both deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.readBy.set(t)
-	c.writeBy.set(t)
+	c.readBy.Set(t)
+	c.writeBy.Set(t)
 	return nil
 }
 
 // SetReadDeadline bounds pending and later reads.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.readBy.set(t)
+	c.readBy.Set(t)
 	return nil
 }
 
 // SetWriteDeadline bounds pending and later writes.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.writeBy.set(t)
+	c.writeBy.Set(t)
 	return nil
 }

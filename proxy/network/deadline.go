@@ -1,21 +1,21 @@
-package netstack
+package network
 
 import (
 	"sync"
 	"time"
 )
 
-// deadline is a point in time to wait for together with other things. The zero
+// Deadline is a point in time to wait for together with other things. The zero
 // value never passes.
-type deadline struct {
+type Deadline struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	changes uint64        // times it was set; the timer of an earlier time is stale
 	done    chan struct{} // closed when it has passed; nil: nobody asked yet
 }
 
-// set moves the deadline, for whoever waits too; the zero time takes it away.
-func (d *deadline) set(t time.Time) {
+// Set moves the deadline, for whoever waits too; the zero time takes it away.
+func (d *Deadline) Set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.changes++
@@ -37,7 +37,7 @@ func (d *deadline) set(t time.Time) {
 }
 
 // expire ends the wait, unless set was faster than its timer.
-func (d *deadline) expire(change uint64) {
+func (d *Deadline) expire(change uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.changes == change && !isClosed(d.done) {
@@ -45,9 +45,9 @@ func (d *deadline) expire(change uint64) {
 	}
 }
 
-// passed is closed when the deadline has passed. It is asked for anew before
+// Passed is closed when the deadline has passed. It is asked for anew before
 // each wait.
-func (d *deadline) passed() <-chan struct{} {
+func (d *Deadline) Passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.done == nil {
