@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"sync"
+	"syscall"
 )
 
 // Cmd is a program to run on a host. It is an exec.Cmd, to be set up as one
@@ -18,7 +19,8 @@ type Cmd struct {
 }
 
 // Command prepares a program that runs on the host, with the test's own files
-// and environment. If it still runs when the test ends it is killed.
+// and environment. If it still runs when the test ends it is killed, also where
+// the test ends because its own process is killed.
 func (h *Host) Command(name string, args ...string) *Cmd {
 	return &Cmd{Cmd: exec.Command(name, args...), host: h}
 }
@@ -26,7 +28,11 @@ func (h *Host) Command(name string, args ...string) *Cmd {
 // Start starts the program.
 func (c *Cmd) Start() error {
 	c.host.t.Helper()
-	if err := c.host.Namespace.Start(c.Cmd); err != nil {
+	if c.SysProcAttr == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := c.host.starter.do(func() error { return c.host.Namespace.Start(c.Cmd) }); err != nil {
 		return fmt.Errorf("start on host %s: %w", c.host.name, err)
 	}
 	c.host.t.Cleanup(func() {

@@ -13,8 +13,9 @@ import (
 // test; Dial and Do return their errors, which are what tests are about.
 type Host struct {
 	*host.Namespace
-	t    testing.TB
-	name string
+	t       testing.TB
+	name    string
+	starter *starter
 }
 
 // Name is what the topology calls the host.

@@ -12,8 +12,9 @@ import (
 
 // Topology is the hosts of one test.
 type Topology struct {
-	t     testing.TB
-	hosts map[string]*Host
+	t       testing.TB
+	hosts   map[string]*Host
+	starter *starter
 }
 
 // New starts an empty topology. The test is skipped where it may not make
@@ -21,7 +22,7 @@ type Topology struct {
 func New(t testing.TB) *Topology {
 	t.Helper()
 	need.Netns(t)
-	return &Topology{t: t, hosts: map[string]*Host{}}
+	return &Topology{t: t, hosts: map[string]*Host{}, starter: newStarter(t)}
 }
 
 // Host is the host of that name, made at the first call: with lo up, linked to
@@ -36,7 +37,7 @@ func (top *Topology) Host(name string) *Host {
 		top.t.Fatalf("host %s: %v", name, err)
 	}
 	top.t.Cleanup(func() { _ = ns.Close() })
-	h := &Host{Namespace: ns, t: top.t, name: name}
+	h := &Host{Namespace: ns, t: top.t, name: name, starter: top.starter}
 	h.check("bring up lo", ns.LoopbackUp())
 	h.check("prepare", prepare(ns))
 	top.hosts[name] = h
