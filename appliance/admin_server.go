@@ -4,27 +4,22 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 
 	"culvert/appliance/admin"
 	"culvert/proxy/network"
 )
 
-// listenAdmin opens the admin's socket; nil if the configuration has none. A
-// unix socket is for this user alone.
+// adminMode keeps everybody else out: the pages show who talks to whom.
+const adminMode = 0o600
+
+// listenAdmin opens the admin's socket; nil if the configuration has none.
 func (a *Appliance) listenAdmin(ctx context.Context, g *generation) (net.Listener, error) {
 	if g.admin.IsZero() {
 		return nil, nil
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, g.admin.Network(), g.admin.String())
+	ln, err := listenSocket(ctx, g.admin, adminMode)
 	if err != nil {
-		return nil, fmt.Errorf("admin: listen on %v: %w", g.admin, err)
-	}
-	if g.admin.Kind == network.AddressPipe {
-		if err := os.Chmod(g.admin.Name, 0o600); err != nil {
-			_ = ln.Close()
-			return nil, fmt.Errorf("admin: %w", err)
-		}
+		return nil, fmt.Errorf("admin: %w", err)
 	}
 	return ln, nil
 }
@@ -32,7 +27,7 @@ func (a *Appliance) listenAdmin(ctx context.Context, g *generation) (net.Listene
 // serveAdmin ends with ctx.
 func (a *Appliance) serveAdmin(ctx context.Context, ln net.Listener) {
 	s := admin.New(admin.Deps{
-		State: func() string { return a.state.Load().(string) },
+		State: func() string { return *a.state.Load() },
 		Stats: a.stats, Listeners: a.listenerStatus, Flows: a.flows, Log: a.log,
 	})
 	if err := s.Serve(ctx, ln); err != nil {
@@ -40,17 +35,22 @@ func (a *Appliance) serveAdmin(ctx context.Context, ln net.Listener) {
 	}
 }
 
+// listenerStatus shows where each listener is, with the port that the kernel
+// chose where the configuration leaves it to it.
 func (a *Appliance) listenerStatus() []admin.ListenerStatus {
 	a.mu.Lock()
 	g := a.current
 	a.mu.Unlock()
 	out := []admin.ListenerStatus{}
-	for _, l := range g.listeners {
-		address := l.Address().String()
-		if l.Internal() {
-			address = network.InternalAddress(l.Name(), "").String()
+	for i, l := range g.listeners {
+		address := l.Address()
+		switch {
+		case l.Internal():
+			address = network.InternalAddress(l.Name(), "")
+		case g.uses[i] != nil:
+			address = network.AddressOf(g.uses[i].Addr())
 		}
-		out = append(out, admin.ListenerStatus{Name: l.Name(), Address: address})
+		out = append(out, admin.ListenerStatus{Name: l.Name(), Address: address.String()})
 	}
 	return out
 }

@@ -3,11 +3,11 @@ package appliance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"culvert/configs"
 	internallisteners "culvert/internal-listeners"
@@ -28,17 +28,25 @@ type Appliance struct {
 	flows    *network.FlowTable
 	sinks    *accesslog.Sinks
 	registry *internallisteners.Registry
+	n        *serverStats
 	resolver resolver.Resolver
 	sockets  *sockets
 	own      ownAddresses
 
-	state atomic.Value // string, for /ready
+	// Set by New; devices are not changed by a reload.
+	mark         uint32         // SO_MARK of our own sockets, 0 for none
+	tunAddresses []netip.Prefix // addresses of our own devices
 
-	mu      sync.Mutex
-	current *generation
-	tuns    []*runningTun
+	state atomic.Pointer[string] // for /ready
+	live  chan struct{}          // closed once we serve
+	lost  chan error             // why we cannot go on: one value at most
 
-	lostDevice chan error // one value at most
+	// guarded by mu
+	mu       sync.Mutex
+	running  bool // a swap is possible
+	current  *generation
+	draining []*generation // those before it
+	tuns     []*runningTun
 
 	// Generations that drain, and what cuts that short.
 	retired    sync.WaitGroup
@@ -46,39 +54,41 @@ type Appliance struct {
 	retireStop context.CancelFunc
 }
 
-// The states of /ready, as Envoy names them.
-const (
-	stateInitializing = "INITIALIZING"
-	stateLive         = "LIVE"
-	stateDraining     = "DRAINING"
-)
-
 // New loads and builds the configuration that src names. Nothing is opened yet;
 // an error lists every problem.
 func New(src configs.Source, opt Options) (*Appliance, error) {
-	a, err := newAppliance(src, opt)
+	a := newAppliance(src, opt, accesslog.NewSinks(opt.Stdout, opt.Stderr))
+	g, err := a.load(src)
 	if err != nil {
-		return nil, err
-	}
-	if a.current, err = a.load(src); err != nil {
+		a.retireStop()
 		return nil, errors.Join(err, a.sinks.Close())
+	}
+	a.current = g
+	for _, t := range g.tuns {
+		a.mark = max(a.mark, t.mark) // wholeness has seen that there is one at most
+		a.tunAddresses = append(a.tunAddresses, t.plan.Addresses...)
 	}
 	return a, nil
 }
 
 // newAppliance makes what outlives a configuration.
-func newAppliance(src configs.Source, opt Options) (*Appliance, error) {
+func newAppliance(src configs.Source, opt Options, sinks *accesslog.Sinks) *Appliance {
 	a := &Appliance{
 		src: src, opt: opt, log: opt.Log,
-		stats: stats.NewStore(), flows: network.NewFlowTable(),
-		sinks:    accesslog.NewSinks(opt.Stdout, opt.Stderr),
-		registry: internallisteners.NewRegistry(), resolver: resolver.New(resolver.Config{}),
-		sockets: newSockets(), lostDevice: make(chan error, 1),
+		stats: stats.NewStore(), flows: network.NewFlowTable(), sinks: sinks,
+		registry: internallisteners.NewRegistry(),
+		sockets:  newSockets(),
+		live:     make(chan struct{}), lost: make(chan error, 1),
 	}
+	a.n = newServerStats(a.stats)
+	names := &net.Resolver{PreferGo: true, Dial: (&net.Dialer{Control: a.markSocket}).DialContext}
+	a.resolver = resolver.New(resolver.Config{Lookup: names.LookupNetIP})
 	a.retire, a.retireStop = context.WithCancel(context.Background())
-	a.state.Store(stateInitializing)
-	return a, nil
+	a.setState(stateInitializing)
+	return a
 }
+
+func (a *Appliance) setState(s string) { a.state.Store(&s) }
 
 // load builds a generation, logging what is worth a warning.
 func (a *Appliance) load(src configs.Source) (*generation, error) {
@@ -94,115 +104,4 @@ func (a *Appliance) load(src configs.Source) (*generation, error) {
 		a.log.Warn(w.String())
 	}
 	return g, nil
-}
-
-// Run serves until ctx ends, then drains within the drain time; kill ends it at
-// once. It returns when nothing of it is left: no flow, no goroutine, no
-// device, no route.
-func (a *Appliance) Run(ctx, kill context.Context) error {
-	defer a.sinks.Close()
-	g := a.current
-	if err := g.bind(ctx, a.sockets); err != nil {
-		g.abort(err)
-		return err
-	}
-	a.registry.Replace(g.handlers())
-	g.start()
-	tunErr := a.openTuns(g)
-	if tunErr == nil {
-		tunErr = a.serveUntil(ctx, g)
-	}
-	a.state.Store(stateDraining)
-	a.log.Info("draining", "flows", a.flows.Len(), "within", a.opt.DrainTime)
-	a.drain(kill)
-	a.log.Info("ended")
-	return tunErr
-}
-
-// serveUntil runs the admin and says that we are live; it returns when ctx ends
-// or a device is lost.
-func (a *Appliance) serveUntil(ctx context.Context, g *generation) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel() // runs before Wait: the admin ends with us
-	ln, err := a.listenAdmin(ctx, g)
-	if err != nil {
-		return err
-	}
-	if ln != nil {
-		wg.Go(func() { a.serveAdmin(ctx, ln) }) // ends with ctx
-	}
-	a.state.Store(stateLive)
-	a.log.Info("ready", "version", a.opt.Version, "listeners", len(g.listeners), "tuns", len(g.tuns))
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-a.lostDevice:
-		return err
-	}
-}
-
-// lost notes the first device that is lost; serveUntil returns it.
-func (a *Appliance) lost(err error) {
-	select {
-	case a.lostDevice <- err:
-	default: // one is enough to end
-	}
-}
-
-// lastBytes is how long captured connections that have ended may take to
-// deliver what they had still to send.
-const lastBytes = 5 * time.Second
-
-// drain ends the current generation, then those that still drain, then the
-// devices: the order in which nothing is cut that could have ended.
-func (a *Appliance) drain(kill context.Context) {
-	a.mu.Lock()
-	g, tuns := a.current, a.tuns
-	a.mu.Unlock()
-	lingers, cancel := context.WithTimeout(kill, a.opt.DrainTime+lastBytes)
-	defer cancel()
-	var draining sync.WaitGroup
-	for _, t := range tuns {
-		draining.Go(func() { t.drain(lingers) }) // ends with the flows, or lingers
-	}
-	g.stop(kill, a.opt.DrainTime)
-	a.retireStop() // those before it have had their time as well
-	a.retired.Wait()
-	draining.Wait()
-	for _, t := range tuns {
-		t.close()
-	}
-}
-
-// Reload reads the source again and swaps, all or nothing.
-func (a *Appliance) Reload(ctx context.Context) error { return a.Swap(ctx, a.src) }
-
-// Swap replaces the running configuration: the new one is built, bound and
-// started completely before the old one is told to drain, and on any error the
-// old one never noticed. Flows that live go on in the old one until they end or
-// the drain time is over.
-func (a *Appliance) Swap(ctx context.Context, src configs.Source) error {
-	g, err := a.load(src)
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	old := a.current
-	if err := sameTuns(old.tuns, g.tuns); err != nil {
-		g.abort(err)
-		return fmt.Errorf("reload: %w", err)
-	}
-	if err := g.bind(ctx, a.sockets); err != nil {
-		g.abort(err)
-		return fmt.Errorf("reload: %w", err)
-	}
-	g.start()
-	a.registry.Replace(g.handlers())
-	a.current = g
-	a.log.Info("configuration replaced", "listeners", len(g.listeners))
-	a.retired.Go(func() { old.stop(a.retire, a.opt.DrainTime) }) // ends within the drain time
-	return nil
 }

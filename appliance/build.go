@@ -55,7 +55,7 @@ type builder struct {
 func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: transport.Deps{},
-		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.markSocket, LocalAddresses: b.a.localAddresses,
+		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
 	})
 	return err
 }
@@ -65,7 +65,7 @@ func (b *builder) listeners(list []*listenerv3.Listener) error {
 	for i, m := range list {
 		l, err := listener.New(m, listener.Deps{
 			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: transport.Deps{},
-			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log,
+			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log, Admit: b.a.n.admit,
 		})
 		if err != nil {
 			errs = append(errs, field.At(field.Index("", i), err))
@@ -124,12 +124,11 @@ func dialTunnel(o codec.Opener, head func(*network.StreamInfo) (*codec.Request, 
 }
 
 // markSocket keeps culvert's own sockets out of its TUN.
-func (b *builder) markSocket(_, _ string, c syscall.RawConn) error {
-	mark := b.g.mark()
-	if mark == 0 {
+func (a *Appliance) markSocket(_, _ string, c syscall.RawConn) error {
+	if a.mark == 0 {
 		return nil
 	}
-	return setMark(c, mark)
+	return setMark(c, a.mark)
 }
 
 var _ network.Handler = (*listener.Listener)(nil)

@@ -58,14 +58,14 @@ func (b *builder) httpFilter(f *hcmv3.HttpFilter) (codec.Filter, error) {
 func (b *builder) bootstrapExtensions(list []*corev3.TypedExtensionConfig) error {
 	var errs []error
 	for i, e := range list {
-		if err := b.bootstrapExtension(e); err != nil {
+		if err := b.bootstrapExtension(field.Index("bootstrap_extensions", i), e); err != nil {
 			errs = append(errs, field.At(field.Index("bootstrap_extensions", i), err))
 		}
 	}
 	return field.Join(errs...)
 }
 
-func (b *builder) bootstrapExtension(e *corev3.TypedExtensionConfig) error {
+func (b *builder) bootstrapExtension(path string, e *corev3.TypedExtensionConfig) error {
 	m, err := unpack(e.GetName(), e.GetTypedConfig())
 	if err != nil {
 		return err
@@ -76,6 +76,7 @@ func (b *builder) bootstrapExtension(e *corev3.TypedExtensionConfig) error {
 		return nil
 	case *culvertv1.Tun:
 		spec, err := newTunSpec(m)
+		spec.path = path + ".typed_config"
 		b.g.tuns = append(b.g.tuns, spec)
 		return field.At("typed_config", err)
 	}

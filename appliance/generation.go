@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -32,30 +33,34 @@ type generation struct {
 	abort context.CancelCauseFunc
 	wg    sync.WaitGroup // accept loops and clusters
 
-	uses []net.Listener // our descriptors of the listening sockets
+	uses []net.Listener // our descriptors of listeners[i]'s socket, nil for none
 }
 
 var errGenerationEnded = errors.New("the configuration this flow came under has ended")
 
 // bind opens every kernel socket, or none.
 func (g *generation) bind(ctx context.Context, s *sockets) error {
-	for _, l := range g.listeners {
+	g.uses = make([]net.Listener, len(g.listeners))
+	for i, l := range g.listeners {
 		if !l.Bind() {
 			continue
 		}
 		ln, err := s.listen(ctx, l.Address())
 		if err != nil {
 			g.closeSockets()
-			return err
+			return fmt.Errorf("listener %q: %w", l.Name(), err)
 		}
-		g.uses = append(g.uses, ln)
+		g.uses[i] = ln
 	}
 	return nil
 }
 
+// closeSockets stops accepting: when it returns, nothing more is accepted.
 func (g *generation) closeSockets() {
 	for _, ln := range g.uses {
-		_ = ln.Close() // closing is how Serve is told to stop
+		if ln != nil {
+			_ = ln.Close() // closing is how Serve is told to stop
+		}
 	}
 }
 
@@ -70,17 +75,13 @@ func (g *generation) handlers() map[string]network.Handler {
 	return out
 }
 
-// start runs clusters and accept loops. They end with stop.
+// start runs clusters and accept loops. They end with finish.
 func (g *generation) start() {
 	g.wg.Go(g.runClusters)
-	i := 0
-	for _, l := range g.listeners {
-		if !l.Bind() {
-			continue
+	for i, l := range g.listeners {
+		if ln := g.uses[i]; ln != nil {
+			g.wg.Go(func() { g.accept(l, ln) })
 		}
-		ln := g.uses[i]
-		i++
-		g.wg.Go(func() { g.accept(l, ln) })
 	}
 }
 
@@ -94,11 +95,16 @@ func (g *generation) accept(l *listener.Listener, ln net.Listener) {
 	_ = l.Serve(g.life, ln)
 }
 
-// stop drains: no new connections, GOAWAY to multiplexed ones, then up to
-// drain for what is open, then abort. ctx ending aborts at once.
-func (g *generation) stop(ctx context.Context, drain time.Duration) {
+// retire tells the generation to drain, and returns at once: no new connections
+// on its sockets, GOAWAY to multiplexed ones.
+func (g *generation) retire() {
 	g.beginDrain()
 	g.closeSockets()
+}
+
+// finish waits up to drain for what is open, aborts the rest and returns when
+// nothing is left. ctx ending aborts at once.
+func (g *generation) finish(ctx context.Context, drain time.Duration) {
 	bounded, cancel := context.WithTimeoutCause(ctx, drain, errGenerationEnded)
 	defer cancel()
 	cause := errGenerationEnded
@@ -108,14 +114,4 @@ func (g *generation) stop(ctx context.Context, drain time.Duration) {
 	g.abort(cause)
 	g.wg.Wait()
 	_ = g.flows.wait(context.Background()) // aborted flows end by themselves
-}
-
-// mark is the SO_MARK of this configuration's own sockets, 0 for none.
-func (g *generation) mark() uint32 {
-	for _, t := range g.tuns {
-		if t.mark != 0 {
-			return t.mark
-		}
-	}
-	return 0
 }

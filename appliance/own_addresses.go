@@ -3,6 +3,7 @@ package appliance
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,8 +20,8 @@ type ownAddresses struct {
 	list  []netip.Prefix
 }
 
-// localAddresses lists them as host prefixes. If the kernel does not say, the
-// last list stands.
+// localAddresses lists them as host prefixes, and those of our devices, which
+// may be in another namespace. If the kernel does not say, the last list stands.
 func (a *Appliance) localAddresses() []netip.Prefix {
 	o := &a.own
 	o.mu.Lock()
@@ -33,7 +34,7 @@ func (a *Appliance) localAddresses() []netip.Prefix {
 	if err != nil {
 		return o.list
 	}
-	o.list, o.until = nil, now.Add(ownTTL)
+	o.list, o.until = slices.Clone(a.tunAddresses), now.Add(ownTTL)
 	for _, x := range addrs {
 		n, ok := x.(*net.IPNet)
 		if !ok {

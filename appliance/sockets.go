@@ -41,9 +41,9 @@ func (s *sockets) listen(ctx context.Context, a network.Address) (net.Listener, 
 	defer s.mu.Unlock()
 	sh, ok := s.open[a]
 	if !ok {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, a.Network(), a.String())
+		ln, err := listenSocket(ctx, a, 0)
 		if err != nil {
-			return nil, fmt.Errorf("listen on %v: %w", a, err)
+			return nil, err
 		}
 		fl, ok := ln.(fileListener)
 		if !ok {
@@ -83,11 +83,7 @@ func duplicate(ln fileListener) (net.Listener, error) {
 		return nil, err
 	}
 	defer f.Close()
-	own, err := net.FileListener(f)
-	if u, ok := own.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // the shared one owns the path
-	}
-	return own, err
+	return net.FileListener(f) // of a unix socket: the shared one owns the path
 }
 
 // socketUse is one generation's descriptor of a shared socket.

@@ -40,14 +40,14 @@ func (e *deviceLostError) Unwrap() error { return e.err }
 
 // openTuns opens every device, or none.
 func (a *Appliance) openTuns(g *generation) error {
-	for i, spec := range g.tuns {
+	for _, spec := range g.tuns {
 		t, err := a.openTun(spec)
 		if err != nil {
 			for _, opened := range a.tuns {
 				opened.close()
 			}
 			a.tuns = nil
-			return fmt.Errorf("tun %d: %w", i, err)
+			return fmt.Errorf("open TUN %q: %w", spec.device.Name, err)
 		}
 		a.tuns = append(a.tuns, t)
 	}
@@ -87,7 +87,7 @@ func (a *Appliance) openTun(spec *tunSpec) (t *runningTun, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.run(a.lost)
+	t.run(a.cannotGoOn)
 	plan := spec.plan
 	plan.Interface = t.name
 	if t.applied, err = host.Apply(context.Background(), t.ns, plan); err != nil {

@@ -1,9 +1,9 @@
 package appliance
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"culvert/appliance/host"
 	"culvert/configs/culvert/v1"
@@ -24,6 +24,7 @@ const (
 // to it, what to capture.
 type tunSpec struct {
 	msg     *culvertv1.Tun
+	path    string // of the message in the configuration
 	netns   string
 	device  tundev.Options
 	plan    host.Plan // Interface is set once the kernel has named it
@@ -80,7 +81,11 @@ func (s *tunSpec) readPlan(m *culvertv1.Tun) error {
 		s.plan.Rules = []host.Rule{{Priority: priority, Mark: m.GetMark(), Invert: m.GetMark() != 0}}
 	}
 	var err4 error
-	if m.GetTable() != 0 && m.GetMark() == 0 && m.GetNetns() == "" {
+	switch {
+	case m.GetTable() == 0 && m.GetRulePriority() != 0:
+		err4 = field.WithFix(field.Errorf("rule_priority", "no rule is made without a table"),
+			"set table to a number that nothing else on this host uses, such as 0xc01")
+	case m.GetTable() != 0 && m.GetMark() == 0 && m.GetNetns() == "":
 		err4 = field.WithFix(field.Errorf("table", "without a mark the rule leads culvert's own sockets into its TUN as well"),
 			"set mark to a number that nothing else on this host uses, such as 0xc01")
 	}
@@ -121,7 +126,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 // culvert's own sockets are in.
 func (s *tunSpec) captured(a netip.Addr) bool {
 	if s.netns != "" || s.mark != 0 {
-		return false // sockets are elsewhere, or pass by
+		return false // sockets are elsewhere, or a rule passes their mark by: ours, or the operator's
 	}
 	for _, p := range s.plan.Exclude {
 		if p.Contains(a) {
@@ -136,18 +141,13 @@ func (s *tunSpec) captured(a netip.Addr) bool {
 	return false
 }
 
-var errTunsChanged = errors.New("bootstrap_extensions: the TUN devices differ from the running ones: restart to change them")
-
 // sameTuns reports whether a new configuration captures as the old one did:
 // devices outlive a reload.
 func sameTuns(old, now []*tunSpec) error {
-	if len(old) != len(now) {
-		return errTunsChanged
+	same := slices.EqualFunc(old, now, func(a, b *tunSpec) bool { return proto.Equal(a.msg, b.msg) })
+	if same {
+		return nil
 	}
-	for i := range old {
-		if !proto.Equal(old[i].msg, now[i].msg) {
-			return errTunsChanged
-		}
-	}
-	return nil
+	return field.WithFix(field.Errorf("bootstrap_extensions", "the TUN devices differ from the running ones: a reload cannot change them"),
+		"restart to change them")
 }

@@ -2,18 +2,17 @@ package appliance
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 
 	"culvert/configs"
+	"culvert/proxy/accesslog"
 )
 
 // problemsError is a configuration that cannot be used, with every reason.
 type problemsError struct{ problems []configs.Problem }
 
 func (e *problemsError) Error() string {
-	msg := fmt.Sprintf("%d errors in the configuration:", len(e.problems))
+	msg := "the configuration cannot be used:"
 	for _, p := range e.problems {
 		msg += "\n  " + p.String()
 	}
@@ -41,16 +40,15 @@ func Validate(src configs.Source) (warnings, problems []configs.Problem) {
 		return nil, asProblems(problemList(nil, err))
 	}
 	warnings = append(doc.Warnings, doc.Lint()...)
-	a, err := newAppliance(src, Options{Log: slog.New(slog.DiscardHandler), Stdout: io.Discard, Stderr: io.Discard})
-	if err == nil {
-		defer a.sinks.Close()
-		var g *generation
-		if g, err = a.build(doc); err == nil {
-			g.abort(nil)
-			return warnings, nil
-		}
+	a := newAppliance(src, Options{Log: slog.New(slog.DiscardHandler)}, accesslog.DiscardSinks())
+	defer a.sinks.Close()
+	defer a.retireStop()
+	g, err := a.build(doc)
+	if err != nil {
+		return warnings, asProblems(problemList(doc, err))
 	}
-	return warnings, asProblems(problemList(doc, err))
+	g.abort(nil)
+	return warnings, nil
 }
 
 func asProblems(err error) []configs.Problem {

@@ -3,12 +3,14 @@ package appliance
 import (
 	"net"
 	"net/netip"
+	"strings"
 
 	"culvert/appliance/admin"
 	"culvert/configs/field"
 	"culvert/proxy/network"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 )
 
 // admin reads where the admin listens; absent, there is none.
@@ -18,6 +20,9 @@ func (b *builder) admin(m *bootstrapv3.Admin) error {
 	}
 	if p := m.GetAddress().GetPipe(); p != nil {
 		b.g.admin = network.PipeAddress(p.GetPath())
+		if strings.HasPrefix(p.GetPath(), "@") {
+			return field.Errorf("admin.address.pipe.path", "an abstract socket is open to every user of this host: use a path")
+		}
 		return nil
 	}
 	s := m.GetAddress().GetSocketAddress()
@@ -33,45 +38,74 @@ func (b *builder) admin(m *bootstrapv3.Admin) error {
 	return nil
 }
 
-// wholeness finds what no single constructor can see: names that lead nowhere,
-// and a capture that would capture culvert itself.
+// wholeness finds what no single constructor can see: names and addresses that
+// are there twice, names that lead nowhere, and a capture that would capture
+// culvert itself.
 func (b *builder) wholeness() error {
+	list := b.g.doc.Bootstrap.GetStaticResources().GetListeners()
+	return field.Join(field.At("static_resources.listeners", distinct(list)), b.tunsHold(list))
+}
+
+// distinct finds listeners that shadow each other, in Envoy's words.
+func distinct(list []*listenerv3.Listener) error {
 	var errs []error
-	internal := make(map[string]bool)
-	for _, m := range b.g.doc.Bootstrap.GetStaticResources().GetListeners() {
-		if m.GetInternalListener() != nil {
-			internal[m.GetName()] = true
+	names := make(map[string]bool)
+	addresses := make(map[string]bool)
+	for i, m := range list {
+		if name := m.GetName(); name != "" {
+			if names[name] {
+				errs = append(errs, field.Errorf(field.Index("", i)+".name", "error adding listener: there is a listener '%s' already", name))
+			}
+			names[name] = true
 		}
-	}
-	for i, e := range b.g.doc.Bootstrap.GetBootstrapExtensions() {
-		spec := b.tunOf(e.GetTypedConfig().MessageName() == "culvert.v1.Tun", i)
-		if spec == nil {
+		address, bound := boundAddress(m)
+		if !bound {
 			continue
 		}
-		path := field.Index("bootstrap_extensions", i) + ".typed_config"
-		if name := spec.capture.TCPListener; name != "" && !internal[name] {
-			errs = append(errs, field.Errorf(path+".tcp_listener", "there is no internal listener %q", name))
+		if addresses[address] {
+			errs = append(errs, field.Errorf(field.Index("", i)+".address",
+				"error adding listener: '%s' has duplicate address '%s' as existing listener", m.GetName(), address))
 		}
-		errs = append(errs, field.At(path+".routes", b.loops(spec)))
+		addresses[address] = true
 	}
 	return field.Join(errs...)
 }
 
-// tunOf finds the compiled spec of the extension at index i.
-func (b *builder) tunOf(isTun bool, i int) *tunSpec {
-	if !isTun {
-		return nil
+// boundAddress is where the listener shall be; port 0 is never twice the same.
+func boundAddress(m *listenerv3.Listener) (address string, bound bool) {
+	if m.GetBindToPort() != nil && !m.GetBindToPort().GetValue() {
+		return "", false
 	}
-	n := 0
-	for j := range i {
-		if b.g.doc.Bootstrap.GetBootstrapExtensions()[j].GetTypedConfig().MessageName() == "culvert.v1.Tun" {
-			n++
+	if p := m.GetAddress().GetPipe(); p != nil {
+		return p.GetPath(), true
+	}
+	s := m.GetAddress().GetSocketAddress()
+	ip, err := netip.ParseAddr(s.GetAddress())
+	if err != nil || s.GetPortValue() == 0 {
+		return "", false
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(s.GetPortValue())).String(), true
+}
+
+// tunsHold checks each TUN against the rest of the configuration.
+func (b *builder) tunsHold(listeners []*listenerv3.Listener) error {
+	internal := make(map[string]bool)
+	for _, m := range listeners {
+		internal[m.GetName()] = internal[m.GetName()] || m.GetInternalListener() != nil
+	}
+	var errs []error
+	var marked uint32
+	for _, spec := range b.g.tuns {
+		if name := spec.capture.TCPListener; name != "" && !internal[name] {
+			errs = append(errs, field.Errorf(spec.path+".tcp_listener", "there is no internal listener %q", name))
 		}
+		if marked != 0 && spec.mark != 0 && spec.mark != marked {
+			errs = append(errs, field.Errorf(spec.path+".mark", "another TUN has mark %#x: our own sockets can carry one", marked))
+		}
+		marked = max(marked, spec.mark)
+		errs = append(errs, field.At(spec.path+".routes", b.loops(spec)))
 	}
-	if n >= len(b.g.tuns) {
-		return nil // it did not compile: that error is told already
-	}
-	return b.g.tuns[n]
+	return field.Join(errs...)
 }
 
 // loops finds endpoints whose own connections would enter the TUN.

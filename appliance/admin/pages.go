@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 
 	"culvert/proxy/stats"
 )
@@ -14,7 +13,7 @@ import (
 type StatsStore interface {
 	WriteText(w io.Writer, f stats.Filter) error
 	WriteJSON(w io.Writer, f stats.Filter) error
-	WritePrometheus(w io.Writer) error
+	WritePrometheusOf(w io.Writer, f stats.Filter) error
 }
 
 // ListenerStatus is one line of /listeners.
@@ -35,35 +34,31 @@ func readyPage(d Deps) http.HandlerFunc {
 
 func statsPage(d Deps) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		var f stats.Filter
-		f.UsedOnly = q.Has("usedonly")
-		if expr := q.Get("filter"); expr != "" {
-			re, err := regexp.Compile(expr)
-			if err != nil {
-				http.Error(w, "Invalid re2 regex: "+err.Error(), http.StatusBadRequest)
-				return
-			}
-			f.Name = re
-		}
-		switch format := q.Get("format"); format {
-		case "":
-			_ = d.Stats.WriteText(w, f) // the reader is gone; nothing to tell it
-		case "json":
-			w.Header().Set("Content-Type", "application/json")
-			_ = d.Stats.WriteJSON(w, f)
-		case "prometheus":
-			prometheusPage(d)(w, r)
-		default:
-			http.Error(w, "usage: /stats?format=json|prometheus", http.StatusBadRequest)
-		}
+		writeStats(w, r, d.Stats, r.URL.Query().Get("format"))
 	}
 }
 
 func prometheusPage(d Deps) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) { writeStats(w, r, d.Stats, "prometheus") }
+}
+
+func writeStats(w http.ResponseWriter, r *http.Request, store StatsStore, format string) {
+	f, err := stats.ParseFilter(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	switch format {
+	case "":
+		_ = store.WriteText(w, f) // the reader is gone; nothing to tell it
+	case "json":
+		w.Header().Set("Content-Type", "application/json")
+		_ = store.WriteJSON(w, f)
+	case "prometheus":
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_ = d.Stats.WritePrometheus(w)
+		_ = store.WritePrometheusOf(w, f)
+	default:
+		http.Error(w, "usage: /stats?format=json|prometheus", http.StatusBadRequest)
 	}
 }
 

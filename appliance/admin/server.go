@@ -27,6 +27,7 @@ type Deps struct {
 // timeouts of an admin connection: it serves people and scrapers, never bulk.
 const (
 	readHeaderTimeout = 10 * time.Second
+	writeTimeout      = time.Minute
 	idleTimeout       = time.Minute
 	shutdownTimeout   = 2 * time.Second
 	maxHeaderBytes    = 16 << 10
@@ -76,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -27,8 +27,8 @@ type serveFlags struct {
 	mode        string
 	level       string
 	baseID      uint32
-	concurrency int
-	drainSecs   int
+	concurrency uint
+	drainSecs   uint32
 	version     bool
 }
 
@@ -40,8 +40,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.mode, "mode", "serve", "serve, or validate: check the configuration and exit")
 	fs.StringVarP(&f.level, "log-level", "l", "info", "trace, debug, info, warning, error, critical or off")
 	fs.Uint32Var(&f.baseID, "base-id", 0, "accepted and without effect: nothing is shared between processes")
-	fs.IntVar(&f.concurrency, "concurrency", 0, "processors to use (GOMAXPROCS); 0 is all")
-	fs.IntVar(&f.drainSecs, "drain-time-s", defaultDrain, "seconds that open flows may go on after SIGTERM")
+	fs.UintVar(&f.concurrency, "concurrency", 0, "processors to use (GOMAXPROCS); 0 is all")
+	fs.Uint32Var(&f.drainSecs, "drain-time-s", defaultDrain, "seconds that open flows may go on after SIGTERM")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 }
 
@@ -78,10 +78,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if f.concurrency > 0 {
-		runtime.GOMAXPROCS(f.concurrency)
-	}
-	if f.drainSecs < 0 {
-		return usageError{errors.New("--drain-time-s must not be negative")}
+		runtime.GOMAXPROCS(int(f.concurrency))
 	}
 	return serve(src, appliance.Options{
 		Log: log, Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
@@ -105,7 +102,7 @@ func serve(src configs.Source, opt appliance.Options) error {
 		return err
 	}
 	done := make(chan struct{})
-	go watchSignals(signals, done, signalActions{ // ends with done
+	go watchSignals(signals, a.Live(), done, signalActions{ // ends with done
 		reload: func() {
 			if err := a.Reload(ctx); err != nil {
 				opt.Log.Error("configuration refused, the old one stays", "err", err)
@@ -123,14 +120,23 @@ type signalActions struct {
 	drain, kill func(os.Signal)
 }
 
-func watchSignals(signals <-chan os.Signal, done <-chan struct{}, act signalActions) {
-	draining := false
+// watchSignals acts on signals until done. What a SIGHUP asks for before live
+// is done then; while draining it is too late.
+func watchSignals(signals <-chan os.Signal, live, done <-chan struct{}, act signalActions) {
+	draining, again := false, false
 	for {
 		select {
 		case <-done:
 			return
+		case <-live:
+			live = nil
+			if again && !draining {
+				act.reload()
+			}
 		case s := <-signals:
 			switch {
+			case s == syscall.SIGHUP && live != nil:
+				again = true
 			case s == syscall.SIGHUP && !draining:
 				act.reload()
 			case s == syscall.SIGHUP:

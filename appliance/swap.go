@@ -1,0 +1,77 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"culvert/configs"
+	"culvert/configs/field"
+)
+
+var errNotRunning = errors.New("a configuration can be replaced only while it is served")
+
+// Reload reads the source again and swaps, all or nothing.
+func (a *Appliance) Reload(ctx context.Context) error { return a.Swap(ctx, a.src) }
+
+// Swap replaces the running configuration: the new one is built, bound and
+// started completely before the old one is told to drain, and on any error the
+// old one never noticed. When it returns, new connections meet the new one.
+// Flows that live go on in the old one until they end or the drain time is
+// over.
+func (a *Appliance) Swap(ctx context.Context, src configs.Source) error {
+	g, err := a.load(src)
+	if err == nil {
+		err = a.replace(ctx, g)
+	}
+	if err != nil {
+		a.n.rejected.Inc()
+		return fmt.Errorf("reload: %w", err)
+	}
+	return nil
+}
+
+// replace makes g the current generation, or aborts it.
+func (a *Appliance) replace(ctx context.Context, g *generation) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.current
+	if err := a.canReplaceLocked(old, g); err != nil {
+		g.abort(err)
+		return problemList(g.doc, err)
+	}
+	if err := g.bind(ctx, a.sockets); err != nil {
+		g.abort(err)
+		return err
+	}
+	g.start()
+	a.registry.Replace(g.handlers())
+	a.current = g
+	a.draining = append(a.draining, old)
+	a.n.replaced(old, g)
+	old.retire() // before we return: whoever connects after that meets the new one
+	a.retired.Go(func() { a.finishRetired(old) })
+	a.log.Info("configuration replaced", "listeners", len(g.listeners))
+	return nil
+}
+
+// finishRetired ends within the drain time, or when the process does.
+func (a *Appliance) finishRetired(old *generation) {
+	old.finish(a.retire, a.opt.DrainTime)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.draining = slices.DeleteFunc(a.draining, func(g *generation) bool { return g == old })
+}
+
+// canReplaceLocked reports what a reload cannot change.
+func (a *Appliance) canReplaceLocked(old, now *generation) error {
+	if !a.running {
+		return errNotRunning
+	}
+	var adminErr error
+	if old.admin != now.admin {
+		adminErr = field.WithFix(field.Errorf("admin", "the admin listens on %v: a reload cannot move it", old.admin), "restart to change it")
+	}
+	return field.Join(adminErr, sameTuns(old.tuns, now.tuns))
+}
