@@ -1,0 +1,3 @@
+package e2e
+
+func application(string) int { return 0 }
