@@ -75,9 +75,11 @@ func (g *generation) handlers() map[string]network.Handler {
 	return out
 }
 
-// start runs clusters and accept loops. They end with finish.
-func (g *generation) start() {
-	g.wg.Go(g.runClusters)
+// startClusters runs what flows need. It ends with finish.
+func (g *generation) startClusters() { g.wg.Go(g.runClusters) }
+
+// startAccepting runs the accept loops. They end with retire.
+func (g *generation) startAccepting() {
 	for i, l := range g.listeners {
 		if ln := g.uses[i]; ln != nil {
 			g.wg.Go(func() { g.accept(l, ln) })

@@ -41,8 +41,9 @@ func (a *Appliance) Run(ctx, kill context.Context) error {
 	defer a.startViews(admin)()
 	began := time.Now()
 	a.n.started(g)
+	g.startClusters()
 	a.registry.Replace(g.handlers())
-	g.start()
+	g.startAccepting()
 	if err := a.openTuns(g); err != nil {
 		return a.fail(err)
 	}

@@ -37,7 +37,11 @@ func (a *Appliance) replace(ctx context.Context, g *generation) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.current
-	if err := a.canReplaceLocked(old, g); err != nil {
+	if !a.running {
+		g.abort(errNotRunning)
+		return errNotRunning
+	}
+	if err := old.canBecome(g); err != nil {
 		g.abort(err)
 		return problemList(g.doc, err)
 	}
@@ -45,12 +49,15 @@ func (a *Appliance) replace(ctx context.Context, g *generation) error {
 		g.abort(err)
 		return err
 	}
-	g.start()
+	g.startClusters()
 	a.registry.Replace(g.handlers())
 	a.current = g
 	a.draining = append(a.draining, old)
 	a.n.replaced(old, g)
-	old.retire() // before we return: whoever connects after that meets the new one
+	// Whoever connects meanwhile waits in the kernel's queue: had both accepted
+	// at once, a hop of the new one could have ended in the old one.
+	old.retire()
+	g.startAccepting()
 	a.retired.Go(func() { a.finishRetired(old) })
 	a.log.Info("configuration replaced", "listeners", len(g.listeners))
 	return nil
@@ -64,14 +71,11 @@ func (a *Appliance) finishRetired(old *generation) {
 	a.draining = slices.DeleteFunc(a.draining, func(g *generation) bool { return g == old })
 }
 
-// canReplaceLocked reports what a reload cannot change.
-func (a *Appliance) canReplaceLocked(old, now *generation) error {
-	if !a.running {
-		return errNotRunning
-	}
+// canBecome reports what a reload cannot change.
+func (g *generation) canBecome(now *generation) error {
 	var adminErr error
-	if old.admin != now.admin {
-		adminErr = field.WithFix(field.Errorf("admin", "the admin listens on %v: a reload cannot move it", old.admin), "restart to change it")
+	if g.admin != now.admin {
+		adminErr = field.WithFix(field.Errorf("admin", "the admin listens on %v: a reload cannot move it", g.admin), "restart to change it")
 	}
-	return field.Join(adminErr, sameTuns(old.tuns, now.tuns))
+	return field.Join(adminErr, sameTuns(g.tuns, now.tuns))
 }
