@@ -161,8 +161,10 @@ func TestCVE_2025_8671_MadeYouReset(t *testing.T) {
 		"WINDOW_UPDATE of 0": func(r *raw, id uint32) error {
 			return r.WriteRawFrame(http2.FrameWindowUpdate, 0, id, make([]byte, 4))
 		},
-		"window overflow":          func(r *raw, id uint32) error { return r.WriteWindowUpdate(id, 1<<31-1) },
-		"trailers without an end":  func(r *raw, id uint32) error { return r.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: r.block("x: 1"), EndHeaders: true}) },
+		"window overflow": func(r *raw, id uint32) error { return r.WriteWindowUpdate(id, 1<<31-1) },
+		"trailers without an end": func(r *raw, id uint32) error {
+			return r.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: r.block("x: 1"), EndHeaders: true})
+		},
 		"PRIORITY of a wrong size": func(r *raw, id uint32) error { return r.WriteRawFrame(http2.FramePriority, 0, id, []byte{1}) },
 	} {
 		t.Run(name, func(t *testing.T) {

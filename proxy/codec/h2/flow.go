@@ -46,9 +46,11 @@ func (c *conn) takeCredit(st *stream, want int) (int, error) {
 			n = min(n, c.send.window)
 			c.send.window -= n
 			st.sendWindow -= n
+			st.stuckSince = time.Time{}
 			return n, nil
 		default:
 			if n := c.waitForConnection(st, want); n > 0 {
+				st.stuckSince = time.Time{}
 				return n, nil
 			}
 		}

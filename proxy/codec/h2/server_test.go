@@ -71,7 +71,10 @@ func TestConnectionViolations(t *testing.T) {
 		{"undecodable HEADERS", frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0xff, 0xff, 0xff, 0xff, 0xff), compression},
 		{"truncated header block", frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0x40), compression},
 		{"CONTINUATION alone", frame(http2.FrameContinuation, 0, 1, 0x82), protocol},
-		{"interrupted header block", func(r *raw) { frame(http2.FrameHeaders, 0, 1, 0x82)(r); frame(http2.FramePing, 0, 0, make([]byte, 8)...)(r) }, protocol},
+		{"interrupted header block", func(r *raw) {
+			frame(http2.FrameHeaders, 0, 1, 0x82)(r)
+			frame(http2.FramePing, 0, 0, make([]byte, 8)...)(r)
+		}, protocol},
 		{"CONTINUATION of another stream", func(r *raw) {
 			frame(http2.FrameHeaders, 0, 1, 0x82)(r)
 			frame(http2.FrameContinuation, 0, 3, 0x82)(r)

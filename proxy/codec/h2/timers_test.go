@@ -258,6 +258,24 @@ func TestFlushTimeout(t *testing.T) {
 	})
 }
 
+// A peer that opens its window in time, again and again, is slow and nothing
+// worse.
+func TestFlushTimeoutSparesTheSlow(t *testing.T) {
+	memory(t, h2.Config{StreamWindow: 64 << 10}, h2.Config{FlushTimeout: time.Minute}, func(_ context.Context, s codec.ServerStream) {
+		accept(t, s)
+		write(t, s, make([]byte, 512<<10))
+		time.Sleep(2 * time.Minute) // no Write waits now
+		_ = s.CloseWrite()
+	}, func(t *testing.T, cc *h2.ClientConn, _ *memConn, _ context.CancelFunc, _ <-chan error) {
+		st := open(t, cc)
+		for range 16 {
+			time.Sleep(40 * time.Second)
+			expectRead(t, st, make([]byte, 32<<10))
+		}
+		expectEOF(t, st)
+	})
+}
+
 // slowConn says how much its peer has not acknowledged.
 type slowConn struct {
 	*memConn
