@@ -16,7 +16,8 @@ type Socket struct {
 	net.Conn // *net.TCPConn or *net.UnixConn
 	raw      syscall.RawConn
 
-	once sync.Once
+	once   sync.Once
+	reader chunkReader // owned by the one goroutine that reads
 }
 
 type streamSocket interface {
@@ -36,7 +37,9 @@ func NewSocket(c net.Conn) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Socket{Conn: c, raw: raw}, nil
+	sock := &Socket{Conn: c, raw: raw}
+	sock.reader.try = sock.reader.read
+	return sock, nil
 }
 
 // CloseWrite sends FIN. A socket whose peer is already gone has nothing left to
@@ -61,33 +64,47 @@ func (s *Socket) Abort(cause error) {
 
 // ReadChunk waits for bytes holding no buffer.
 func (s *Socket) ReadChunk() (*Chunk, error) {
-	var c *Chunk
-	var n int
-	var rerr error
-	err := s.raw.Read(func(fd uintptr) bool {
-		c = NewChunk(ChunkLarge)
-		n, rerr = ignoringEINTR(func() (int, error) { return unix.Read(int(fd), c.Space()) })
-		if rerr == unix.EAGAIN {
-			c.Release()
-			c = nil
-			return false
-		}
-		return true
-	})
-	switch {
-	case err == nil && rerr == nil && n > 0:
-		c.Data = c.Space()[:n]
-		return c, nil
-	case c != nil:
-		c.Release()
+	r := &s.reader
+	if err := s.raw.Read(r.try); err != nil {
+		return nil, err
 	}
+	c, n, err := r.chunk, r.n, r.err
+	r.chunk = nil
 	switch {
 	case err != nil:
-		return nil, err
-	case rerr != nil:
-		return nil, wrapKernel(rerr)
+		c.Release()
+		return nil, wrapKernel(err)
+	case n == 0:
+		c.Release()
+		return nil, io.EOF
 	}
-	return nil, io.EOF
+	c.Data = c.Space()[:n]
+	return c, nil
+}
+
+// chunkReader is the one reader's state, so that a read makes no closure.
+type chunkReader struct {
+	try   func(fd uintptr) bool
+	chunk *Chunk
+	n     int
+	err   error
+}
+
+// read is try: false means wait, holding no chunk.
+func (r *chunkReader) read(fd uintptr) bool {
+	r.chunk = NewChunk(ChunkLarge)
+	for {
+		r.n, r.err = unix.Read(int(fd), r.chunk.Space())
+		if r.err != unix.EINTR {
+			break
+		}
+	}
+	if r.err == unix.EAGAIN {
+		r.chunk.Release()
+		r.chunk = nil
+		return false
+	}
+	return true
 }
 
 // WriteChunk writes the whole chunk.
@@ -108,15 +125,6 @@ func (s *Socket) Unsent() int {
 
 // SyscallConn is the raw socket, for splice and socket options.
 func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
-
-func ignoringEINTR(fn func() (int, error)) (int, error) {
-	for {
-		n, err := fn()
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
 
 // wrapKernel gives a reset its type.
 func wrapKernel(err error) error {

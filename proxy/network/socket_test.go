@@ -160,3 +160,21 @@ func TestParseHostPort(t *testing.T) {
 		}
 	}
 }
+
+func TestSocketReadChunkAllocatesNothing(t *testing.T) {
+	s, peer := socketPair(t)
+	b := []byte("x")
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := peer.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.ReadChunk()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Release()
+	})
+	if n > 0.5 {
+		t.Errorf("%v allocations a read", n)
+	}
+}
