@@ -33,7 +33,7 @@ type culvert struct {
 	name   string
 	config string // path
 	cmd    *topology.Cmd
-	log    tail
+	log    *tail
 	admin  *http.Client
 	exited chan struct{} // closed when it has ended
 }
@@ -63,11 +63,11 @@ func (w *world) captureConfig() captureConfig {
 func (w *world) start(name string, h *topology.Host, config string, args ...string) *culvert {
 	w.t.Helper()
 	c := &culvert{
-		t: w.t, name: name, exited: make(chan struct{}),
+		t: w.t, name: name, log: &tail{}, exited: make(chan struct{}),
 		config: w.write(name+".yaml", []byte(config)), admin: unixClient(w.file(name + ".sock")),
 	}
 	c.cmd = h.Command(binary, append([]string{"-c", c.config}, args...)...)
-	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
+	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	w.t.Cleanup(c.report) // runs after the kill that Start registers
 	if err := c.cmd.Start(); err != nil {
 		w.t.Fatal(err)
@@ -78,6 +78,13 @@ func (w *world) start(name string, h *topology.Host, config string, args ...stri
 	}()
 	c.awaitReady()
 	return c
+}
+
+// in is the same process for a subtest, which then is what fails.
+func (c *culvert) in(t *testing.T) *culvert {
+	same := *c
+	same.t = t
+	return &same
 }
 
 // report notices what no test asks for: a crash or a race.
@@ -144,6 +151,7 @@ func (c *culvert) mustPage(path string) string {
 
 // flow is what the tests read of one flow in /flows.
 type flow struct {
+	Parent      uint64 `json:"parent"`
 	State       string `json:"state"`
 	Source      string `json:"source"`
 	Destination string `json:"destination"`
@@ -164,14 +172,14 @@ func (c *culvert) live() []flow {
 	}
 	var live []flow
 	for _, f := range page.Flows {
-		if f.State != "ended" && f.Destination != net.JoinHostPort(gatewayAddress, gatewayPort) {
+		if carrier := c.name == "gateway" && f.Parent == 0; f.State != "ended" && !carrier {
 			live = append(live, f)
 		}
 	}
 	return live
 }
 
-// stat is a counter or gauge by its full name; 0 if there is none.
+// stat is a counter or gauge by its full name.
 func (c *culvert) stat(name string) int64 {
 	c.t.Helper()
 	for line := range strings.Lines(c.mustPage("/stats")) {
@@ -183,18 +191,37 @@ func (c *culvert) stat(name string) int64 {
 			return n
 		}
 	}
+	c.t.Fatalf("%s: there is no %s", c.name, name)
 	return 0
 }
 
-// awaitNoFlows waits until nothing is left of any flow.
-func (c *culvert) awaitNoFlows(within time.Duration) {
+// gauges count what lives as long as a flow, at either end.
+func (c *culvert) gauges() []string {
+	if c.name == "gateway" {
+		return []string{
+			"http.gateway.downstream_rq_active", "http.gateway.downstream_cx_upgrades_active",
+			"cluster.destination.upstream_cx_active", "http2.streams_active",
+		}
+	}
+	return []string{
+		"tun.culvert0.flows", "tun.culvert0.pending", "listener.envoy_internal_capture.downstream_cx_active",
+		"cluster.gateway.upstream_rq_active", "cluster.gateway.http2.streams_active",
+	}
+}
+
+// awaitNoFlows waits until nothing is left of any flow, in the table and in the
+// gauges.
+func (c *culvert) awaitNoFlows() {
 	c.t.Helper()
+	const within = 5 * time.Second
 	eventually(c.t, within, c.name+" has no flow left", func() error {
 		if live := c.live(); len(live) > 0 {
 			return fmt.Errorf("%d live: %+v", len(live), live)
 		}
-		if n := c.stat("tun.culvert0.flows"); n != 0 {
-			return fmt.Errorf("the netstack counts %d flows", n)
+		for _, name := range c.gauges() {
+			if n := c.stat(name); n != 0 {
+				return fmt.Errorf("%s is %d", name, n)
+			}
 		}
 		return nil
 	})

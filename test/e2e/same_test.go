@@ -34,8 +34,8 @@ func TestSameWithAndWithout(t *testing.T) {
 		w := newWorld(t)
 		capture, gateway := w.startBoth()
 		t.Cleanup(func() { // after the parallel rows below
-			capture.awaitNoFlows(5 * time.Second)
-			gateway.awaitNoFlows(5 * time.Second)
+			capture.awaitNoFlows()
+			gateway.awaitNoFlows()
 		})
 		sameTable(t, w)
 	})

@@ -49,6 +49,6 @@ func TestTransfer(t *testing.T) {
 				float64(2*transferSize())/1e6/took.Seconds())
 		})
 	}
-	capture.awaitNoFlows(5 * time.Second)
-	gateway.awaitNoFlows(5 * time.Second)
+	capture.awaitNoFlows()
+	gateway.awaitNoFlows()
 }
