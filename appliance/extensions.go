@@ -104,7 +104,11 @@ func unpack(name string, a *anypb.Any) (proto.Message, error) {
 
 // unregistered is worded as Envoy words it.
 func unregistered(name string, a *anypb.Any) error {
-	return field.Errorf("", "Didn't find a registered implementation for '%s' with type URL: '%s'", name, typeName(a))
+	path := "typed_config"
+	if a == nil {
+		path = "" // it is missing: the extension is the place
+	}
+	return field.Errorf(path, "Didn't find a registered implementation for '%s' with type URL: '%s'", name, typeName(a))
 }
 
 func typeName(a *anypb.Any) string { return string(a.MessageName()) }

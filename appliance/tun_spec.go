@@ -41,12 +41,6 @@ func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
 	default:
 		errs = append(errs, field.Errorf("device", "%v is not supported yet: use TUN", m.GetDevice()))
 	}
-	if m.GetOnExit() != culvertv1.Tun_RESTORE {
-		errs = append(errs, field.Errorf("on_exit", "%v is not supported yet: a device vanishes with its process", m.GetOnExit()))
-	}
-	if m.GetUdpListener() != "" {
-		errs = append(errs, field.Errorf("udp_listener", "UDP is not captured yet: leave it out, and UDP is answered with ICMP port unreachable"))
-	}
 	name := m.GetName()
 	if name == "" {
 		name = defaultTunName

@@ -1,8 +1,10 @@
 package appliance
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"culvert/configs"
 	"culvert/proxy/accesslog"
@@ -24,12 +26,33 @@ func (e *problemsError) Error() string {
 func problemList(doc *configs.Document, err error) error {
 	var list *configs.Errors
 	switch {
+	case doc != nil:
+		return &problemsError{inOrder(doc.Problems(err))}
 	case errors.As(err, &list):
-		return &problemsError{list.Problems}
-	case doc == nil:
-		return err
+		return &problemsError{doc.Problems(list)}
 	}
-	return &problemsError{doc.Problems(err)}
+	return err
+}
+
+// inOrder sorts problems by their lines. What two have noticed, the loader and
+// a constructor, is told once.
+func inOrder(problems []configs.Problem) []configs.Problem {
+	type notice struct {
+		file    string
+		line    int
+		message string
+	}
+	seen := make(map[notice]bool)
+	problems = slices.DeleteFunc(slices.Clone(problems), func(p configs.Problem) bool {
+		n := notice{p.File, p.Line, p.Message}
+		twice := p.Line > 0 && seen[n]
+		seen[n] = true
+		return twice
+	})
+	slices.SortStableFunc(problems, func(a, b configs.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return problems
 }
 
 // Validate builds the configuration without opening anything, and returns what
