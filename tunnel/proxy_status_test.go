@@ -10,7 +10,7 @@ import (
 )
 
 func TestProxyStatusRoundTrip(t *testing.T) {
-	for r := network.ReasonUnknown; r <= network.ReasonCanceled; r++ {
+	for r := network.ReasonUnknown; r <= network.ReasonLoop; r++ {
 		v := ProxyStatus("culvert", r, "dial 192.0.2.1:80: because")
 		got, ok := ParseProxyStatus([]string{v})
 		if !ok {

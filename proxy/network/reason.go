@@ -46,6 +46,8 @@ const (
 	ReasonNoHealthy
 	// ReasonCanceled: whoever asked went away.
 	ReasonCanceled
+	// ReasonLoop: the flow has come back to where it was.
+	ReasonLoop
 )
 
 // Verdict is what a captured application is told about a connect.
@@ -100,6 +102,10 @@ func (r Reason) row() reasonRow {
 		return reasonRow{"no healthy upstream", VerdictHostUnreachable, "destination_unavailable", FlagUH, 503}
 	case ReasonCanceled:
 		return reasonRow{"canceled", VerdictSilent, "connection_terminated", FlagDC, 499}
+	case ReasonLoop:
+		// No flag: Envoy has none, and with UF each hop would try again what can
+		// only fail, to the power of their number.
+		return reasonRow{"loop", VerdictNetUnreachable, "proxy_loop_detected", 0, 502}
 	default:
 		return reasonRow{"unknown", VerdictNetUnreachable, "proxy_internal_error", FlagUF, 503}
 	}
@@ -142,8 +148,10 @@ func ReasonForToken(token string) (Reason, bool) {
 		return ReasonOverflow, true
 	case "destination_not_found":
 		return ReasonNoRoute, true
-	case "proxy_internal_error", "proxy_internal_response", "proxy_configuration_error", "proxy_loop_detected":
+	case "proxy_internal_error", "proxy_internal_response", "proxy_configuration_error":
 		return ReasonGateway, true
+	case "proxy_loop_detected":
+		return ReasonLoop, true
 	}
 	return ReasonUnknown, false
 }

@@ -41,6 +41,7 @@ type StreamInfo struct {
 	// String(). Metadata is Envoy's dynamic metadata: namespace, key, value.
 	FilterState map[string]any
 	Metadata    map[string]map[string]any
+	sharing     map[string]Sharing // of filter state, by name
 
 	Meter Meter
 
@@ -59,6 +60,9 @@ type StreamInfo struct {
 	Cause error
 	// AcceptedEarly: inspection answered the SYN before the far end was reached.
 	AcceptedEarly bool
+
+	hops    int    // see Hops
+	entered string // the internal listener that serves this flow, not those beneath it
 
 	steps     []Step
 	upstream  atomic.Pointer[UpstreamInfo]
@@ -111,17 +115,51 @@ func (s *StreamInfo) Child(id uint64) *StreamInfo {
 	c.DirectRemoteAddress, c.DirectLocalAddress = s.DirectRemoteAddress, s.DirectLocalAddress
 	c.ServerName, c.TLS, c.ALPN = s.ServerName, s.TLS, s.ALPN
 	c.Listener, c.FilterChain = s.Listener, s.FilterChain
+	c.hops = s.hops
 	return c
 }
 
+// InternalClient is the client's own address of an internal connection, which
+// has no socket; the name is Envoy's.
+func InternalClient() Address { return InternalAddress("internal_client_address", "") }
+
 // Inner is the info of a flow that enters an internal listener: a connection of
-// its own, without the outer one's TLS, names and chain.
+// its own, without the outer one's TLS, names and chain. What a socket would say
+// of it is left to InnerAt.
 func (s *StreamInfo) Inner(id uint64) *StreamInfo {
 	c := s.Child(id)
 	c.ConnectionID = id
 	c.TLS, c.ServerName, c.ALPN = nil, "", ""
 	c.Listener, c.FilterChain = "", ""
 	return c
+}
+
+// InnerAt is Inner with the addresses of a connection to the endpoint at: that
+// of an internal listener, or an address bound to one. The peer stays whoever
+// is known to be at the far end; what a socket would say of it is
+// InternalClient. The local address is the endpoint, unless s was captured or
+// an original destination restored: then it stays where the flow was going.
+func (s *StreamInfo) InnerAt(id uint64, at Address) *StreamInfo {
+	c := s.Inner(id)
+	c.DirectRemoteAddress, c.DirectLocalAddress = InternalClient(), at
+	if at.Kind == AddressIP || !s.Restored() {
+		c.LocalAddress = at
+	}
+	return c
+}
+
+// Restored reports whether the local address is where the flow was going rather
+// than where it arrived: it was captured, or a filter put the original back.
+func (s *StreamInfo) Restored() bool {
+	if s.LocalAddress.Kind != AddressIP {
+		return false
+	}
+	for i := s; i != nil; i = i.Parent {
+		if _, captured := i.FilterState[StateDestination]; captured {
+			return true
+		}
+	}
+	return s.DirectLocalAddress.Kind == AddressIP && s.DirectLocalAddress != s.LocalAddress
 }
 
 // Mark dates a step and publishes.
