@@ -57,6 +57,11 @@ type Response struct {
 	Status    int
 	Header    Fields
 	EndStream bool
+	// Protocol is the Upgrade token of a 101: what the server has switched to,
+	// which may be one of several that were asked for. It is beside the fields
+	// because those of the hop are not forwarded. Empty when sent: the
+	// request's.
+	Protocol string
 }
 
 // Informational reports a 1xx head other than 101.

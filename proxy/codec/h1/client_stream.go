@@ -1,0 +1,139 @@
+package h1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"culvert/proxy/codec"
+	"culvert/proxy/network"
+)
+
+// clientStream is an exchange in the role of the client.
+type clientStream struct {
+	*stream
+	cc     *ClientConn
+	reused bool // the connection has carried an exchange before
+
+	// belongs to the reader
+	block         block // the head on its way in
+	informational int
+}
+
+// ReadResponse waits for the next head. ctx bounds the wait only: a head that
+// was interrupted goes on with the next call.
+func (s *clientStream) ReadResponse(ctx context.Context) (*codec.Response, error) {
+	if err := s.responseErr(); err != nil {
+		return nil, err
+	}
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		s.c.clock.wake()
+		close(interrupted)
+	})
+	text, err := s.c.in.readBlock(&s.block, nil)
+	if !stop() {
+		<-interrupted
+		s.c.clock.resume()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return nil, s.noResponse(err)
+	}
+	s.block = block{first: s.c.cfg.MaxHeadBytes, max: s.c.cfg.MaxHeadBytes}
+	res, err := s.c.parseResponse(text, s.head)
+	if err == nil && res.Informational() {
+		if s.informational++; s.informational > maxInformational {
+			err = bad("too many informational responses")
+		}
+	}
+	if err != nil {
+		return nil, s.noResponse(err)
+	}
+	s.begin(res)
+	return res.Response, nil
+}
+
+func (s *clientStream) responseErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.cause != nil:
+		return s.cause
+	case s.answered:
+		return errHeadRead
+	case s.recvErr != nil:
+		return s.recvErr
+	}
+	return nil
+}
+
+// begin notes what a head makes of the exchange.
+func (s *clientStream) begin(res *response) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if res.Informational() {
+		return
+	}
+	s.in.start(s.c, res.body)
+	s.answered = true
+	s.last = s.last || res.close || res.body.kind == untilClose
+	s.recvEnd = s.in.over()
+	switch {
+	case res.body.kind == rawBody:
+		s.switched = true
+	case s.tunnel:
+		s.sendEnd = true // refused: there is nothing to send
+	}
+}
+
+// noResponse is what became of an answer that did not come whole.
+func (s *clientStream) noResponse(err error) error {
+	begun := s.block.begun
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.cause != nil:
+		return s.cause
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case errors.Is(err, io.EOF):
+		err = lost(ErrTruncated)
+	}
+	if !begun && s.reused && s.informational == 0 && idempotent(s.head) && network.IsReset(err) {
+		// A connection that was left idle too long, by all that can be seen; the
+		// request may be sent again anyhow (RFC 9112 §9.3.1).
+		err = errors.Join(err, ErrConnClosed)
+	}
+	return s.loseLocked(err)
+}
+
+// idempotent reports whether sending a request twice is as sending it once (RFC
+// 9110 §9.2.2), and nothing of it is lost by the first try.
+func idempotent(r *codec.Request) bool {
+	if !r.EndStream || r.AsksTunnel() {
+		return false
+	}
+	switch r.Method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// Close releases the stream, and the connection for the next if the exchange
+// was whole.
+func (s *clientStream) Close() error {
+	first := !s.isReleased()
+	_ = s.stream.Close()
+	if first {
+		s.cc.finished(s.stream)
+		if s.cc.cfg.StreamClosed != nil {
+			s.cc.cfg.StreamClosed()
+		}
+	}
+	return nil
+}
