@@ -36,6 +36,7 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 	e.Info = c.info.Child(c.hcm.deps.Flows.NextID())
 	e.Info.ConnectionID, e.Info.StreamID = c.info.ConnectionID, s.ID()
 	e.Info.Protocol = s.Proto().String()
+	e.Info.RaiseHops(codec.Hops(e.Request.Header))
 	e.InformFunc = s.WriteResponse
 	return e
 }

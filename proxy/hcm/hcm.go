@@ -103,12 +103,14 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		conn.Abort(errNotHTTP2)
 		return fmt.Errorf("http connection manager: ALPN %q: %w", info.ALPN, errNotHTTP2)
 	}
-	ctx, stop := h.bound(ctx)
+	// A drain is patient, and the end of a drain is what ctx may stand for.
+	defer context.AfterFunc(ctx, func() { conn.Abort(context.Cause(ctx)) })()
+	draining, stop := h.bound(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, h.counts.cxDrainClose.Inc)()
+	defer context.AfterFunc(draining, h.counts.cxDrainClose.Inc)()
 	cfg := h.http2
 	cfg.ConnectionID = info.ConnectionID
-	err = h2.ServeConn(ctx, conn, cfg, c.serveStream)
+	err = h2.ServeConn(draining, conn, cfg, c.serveStream)
 	return h.ended(err)
 }
 

@@ -72,6 +72,7 @@ func fails(err error) fakeCluster {
 type bench struct {
 	t     *testing.T
 	hcm   *HCM
+	drain context.CancelFunc // ends Deps.Draining
 	conn  *connection
 	store *stats.Store
 	flows *network.FlowTable
@@ -126,12 +127,15 @@ func deps(t *testing.T, c router.Cluster, filters map[string]codec.Filter) Deps 
 func newBench(t *testing.T, text string, c router.Cluster, filters map[string]codec.Filter) *bench {
 	t.Helper()
 	d := deps(t, c, filters)
+	draining, drain := context.WithCancel(context.Background())
+	t.Cleanup(drain)
+	d.Draining = draining
 	h, err := New(manager(t, text), d)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
 	info := network.NewStreamInfo(d.Flows.NextID())
-	return &bench{t: t, hcm: h, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, info: info}}
+	return &bench{t: t, hcm: h, drain: drain, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, info: info}}
 }
 
 // send serves one request; wait awaits it.

@@ -23,9 +23,9 @@ import (
 type wire struct {
 	*bench
 	addr  string
-	roots *x509.CertPool // nil: cleartext
-	drain context.CancelFunc
-	errs  chan error // of ServeFlow, one for each connection
+	roots *x509.CertPool     // nil: cleartext
+	abort context.CancelFunc // ends the context of ServeFlow
+	errs  chan error         // of ServeFlow, one for each connection
 }
 
 // serve puts a connection manager on a socket, over TLS if secure.
@@ -42,7 +42,7 @@ func serve(t *testing.T, text string, c router.Cluster, secure bool) *wire {
 		config, w.roots = certificate(t)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.drain = cancel
+	w.abort = cancel
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends when the listener is closed
 		for {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -284,6 +285,36 @@ func TestDrainKeepsTunnels(t *testing.T) {
 	}
 	if n := w.stat("downstream_cx_active"); n != 0 {
 		t.Errorf("downstream_cx_active %d, want 0", n)
+	}
+}
+
+// Whoever serves a connection may end it at any time, also one that drains: its
+// tunnels end by a reset at once, not with the drain's time.
+func TestAbortEndsTunnels(t *testing.T) {
+	for name, drains := range map[string]bool{"open": false, "draining": true} {
+		t.Run(name, func(t *testing.T) {
+			w := serve(t, with(terminateRoute, ""), tcpOrigin(t, echo), true)
+			cc := w.client()
+			s := w.open(cc)
+			if drains {
+				w.drain()
+				for deadline := time.Now().Add(soon); cc.CanOpen(); time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatal("no GOAWAY came")
+					}
+				}
+			}
+			w.abort()
+			_ = s.SetReadDeadline(time.Now().Add(soon))
+			if _, err := s.Read(make([]byte, 1)); err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the tunnel ended with %v", err)
+			}
+			select {
+			case <-w.errs:
+			case <-time.After(soon):
+				t.Error("the connection is served still")
+			}
+		})
 	}
 }
 
