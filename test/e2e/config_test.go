@@ -13,14 +13,12 @@ type captureConfig struct {
 	Mark    int
 	Gateway string // address of the gateway
 	Log     string // file name of the access log, in Dir
-	Extra   string // more listeners, as YAML in the list
 }
 
 // gatewayConfig is what tests vary of the terminating end.
 type gatewayConfig struct {
-	Dir   string
-	Log   string
-	Extra string
+	Dir string
+	Log string
 }
 
 func (c captureConfig) yaml() string { return render(captureTemplate, c) }
@@ -73,7 +71,6 @@ static_resources:
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: "{{.Dir}}/{{.Log}}"
-{{.Extra}}
   clusters:
   - name: gateway
     type: STATIC
@@ -145,7 +142,6 @@ static_resources:
                 route:
                   cluster: destination
                   upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]
-{{.Extra}}
   clusters:
   - name: destination
     type: ORIGINAL_DST

@@ -1,0 +1,132 @@
+package e2e
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"culvert/proxy/network"
+	"culvert/test/peer"
+)
+
+// exitWithin is how long a culvert without flows may take to end.
+const exitWithin = 5 * time.Second
+
+// drainWorld is a world with an echo at the origin, a transfer under way, and
+// what the app's network was before.
+func drainWorld(t *testing.T, captureArgs, gatewayArgs []string) (w *world, capture, gateway *culvert, echo string, live *liveTransfer, before []string) {
+	t.Helper()
+	w = newWorld(t)
+	before = networkOf(t, w.app)
+	gateway = w.startGateway(gatewayArgs...)
+	capture = w.startCapture(captureArgs...)
+	echo = net.JoinHostPort(origin4, "80")
+	peer.Serve(t, w.origin.Listen("tcp", echo), peer.Echo())
+	live = startTransfer(t, openFlow(t, w, echo))
+	live.moves()
+	return w, capture, gateway, echo, live, before
+}
+
+// awaitDraining waits until new flows are not wanted any more.
+func awaitDraining(c *culvert) {
+	c.t.Helper()
+	c.awaitLog(exitWithin, "msg=draining")
+}
+
+func noNetworkLeft(t *testing.T, w *world, before []string) {
+	t.Helper()
+	if more := added(before, networkOf(t, w.app)); len(more) > 0 {
+		t.Errorf("left of the capture: %v", more)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	t.Run("capture", func(t *testing.T) {
+		t.Parallel()
+		w, capture, _, echo, live, before := drainWorld(t, []string{"--drain-time-s", "60"}, nil)
+		capture.signal(syscall.SIGTERM)
+		awaitDraining(capture)
+		// The first SYN may be one that was wanted still.
+		eventually(t, soon, "new connects are refused", func() error {
+			r := peer.Connect(t.Context(), w.app, "tcp", echo, soon)
+			r.Close()
+			if r.Outcome != peer.NetUnreachable {
+				return errors.New(r.String())
+			}
+			return nil
+		})
+		live.moves()
+		if err := live.end(); err != nil {
+			t.Errorf("a flow that was open: %v", err)
+		}
+		if code := capture.exitsWithin(exitWithin); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		noNetworkLeft(t, w, before)
+	})
+	t.Run("gateway", func(t *testing.T) {
+		t.Parallel()
+		w, _, gateway, echo, live, _ := drainWorld(t, nil, []string{"--drain-time-s", "60"})
+		gateway.signal(syscall.SIGTERM)
+		awaitDraining(gateway)
+		eventually(t, soon, "new connects are refused", func() error {
+			r := peer.Connect(t.Context(), w.app, "tcp", echo, soon)
+			r.Close()
+			if r.Outcome != peer.NetUnreachable {
+				return errors.New(r.String())
+			}
+			return nil
+		})
+		live.moves()
+		if err := live.end(); err != nil {
+			t.Errorf("a flow that was open: %v", err)
+		}
+		if code := gateway.exitsWithin(exitWithin); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+	t.Run("time is up", func(t *testing.T) {
+		t.Parallel()
+		const drain = 2 * time.Second
+		w, capture, _, _, live, before := drainWorld(t, []string{"--drain-time-s", "2"}, nil)
+		start := time.Now()
+		capture.signal(syscall.SIGTERM)
+		err := live.broken()
+		if took := time.Since(start); !network.IsReset(err) || took < drain {
+			t.Errorf("a flow that does not end: %v after %v", err, took)
+		}
+		if code := capture.exitsWithin(exitWithin); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		noNetworkLeft(t, w, before)
+	})
+	t.Run("second signal", func(t *testing.T) {
+		t.Parallel()
+		w, capture, _, _, live, before := drainWorld(t, []string{"--drain-time-s", "60"}, nil)
+		capture.signal(syscall.SIGTERM)
+		awaitDraining(capture)
+		live.moves()
+		start := time.Now()
+		capture.signal(syscall.SIGTERM)
+		if err := live.broken(); !network.IsReset(err) {
+			t.Errorf("an open flow: %v", err)
+		}
+		code := capture.exitsWithin(exitWithin)
+		t.Logf("exit code %d after %v", code, time.Since(start))
+		noNetworkLeft(t, w, before)
+	})
+	t.Run("second signal to the gateway", func(t *testing.T) {
+		t.Parallel()
+		_, _, gateway, _, live, _ := drainWorld(t, nil, []string{"--drain-time-s", "60"})
+		gateway.signal(syscall.SIGTERM)
+		awaitDraining(gateway)
+		live.moves()
+		gateway.signal(syscall.SIGTERM)
+		if err := live.broken(); !network.IsReset(err) {
+			t.Errorf("an open flow: %v", err)
+		}
+		gateway.exitsWithin(exitWithin)
+	})
+}
