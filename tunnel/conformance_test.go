@@ -31,7 +31,7 @@ func TestG01G07G13G14Basic(t *testing.T) {
 		t.Errorf("the end: %q, %v", rest, err)
 	}
 	r := <-asked
-	if r.Get(":method") != "CONNECT" || r.Get(":authority") != "foo.lyft.com:80" || len(r.Fields) != 2 {
+	if r.Get(":method") != "CONNECT" || r.Get(":authority") != "foo.lyft.com:80" || r.Get("cdn-loop") != "culvert; hops=1" || len(r.Fields) != 3 {
 		t.Errorf("request %v", r.Fields)
 	}
 	if got, want := c.records(1), "TcpConnectionEnd 5 5 - "+gw.Addr()+"\n"; got != want {

@@ -31,17 +31,24 @@ const unprocessedTries = 3
 
 // Open asks for a tunnel and waits for the answer; ctx bounds the wait, and its
 // cause is in the error. One call is one attempt. The Conn is the caller's to
-// close; there is never a Handler. Errors: *StatusError for an answer that is a
-// no, *GatewayError for none.
+// close; it has the answer's head (Answer) and, after the peer's end, its
+// trailers (Trailers). There is never a Handler. Errors: *StatusError for an
+// answer that is a no, which has its head too, *GatewayError for none.
 func (d *Dialer) Open(ctx context.Context, info *network.StreamInfo) (network.Conn, network.Handler, error) {
+	hop, err := info.NextHop()
+	if err != nil {
+		return nil, nil, fmt.Errorf("tunnel request: %w", err)
+	}
 	head, err := d.head(info)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tunnel request: %w", err)
 	}
+	codec.AddHop(&head.Header, hop)
 	for range unprocessedTries {
 		var s codec.ClientStream
-		if s, err = d.ask(ctx, head, info); err == nil {
-			return NewConn(s), nil, nil
+		var res *codec.Response
+		if s, res, err = d.ask(ctx, head, info); err == nil {
+			return newConn(s, res), nil, nil
 		}
 		if !errors.Is(err, codec.ErrNotProcessed) || ctx.Err() != nil {
 			break
@@ -51,40 +58,41 @@ func (d *Dialer) Open(ctx context.Context, info *network.StreamInfo) (network.Co
 }
 
 // ask sends the request once.
-func (d *Dialer) ask(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, error) {
+func (d *Dialer) ask(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, *codec.Response, error) {
 	s, err := d.opener.OpenStream(ctx, head, info)
 	if err != nil {
-		return nil, &GatewayError{err}
+		return nil, nil, &GatewayError{err}
 	}
 	info.Mark(network.StepRequested)
-	if err := d.awaitAnswer(ctx, s, info); err != nil {
+	res, err := d.awaitAnswer(ctx, s, info)
+	if err != nil {
 		s.Reset(codec.CodeCancel, err)
 		_ = s.Close() // only releases
-		return nil, err
+		return nil, nil, err
 	}
-	return s, nil
+	return s, res, nil
 }
 
 // awaitAnswer reads heads up to the final one.
-func (d *Dialer) awaitAnswer(ctx context.Context, s codec.ClientStream, info *network.StreamInfo) error {
+func (d *Dialer) awaitAnswer(ctx context.Context, s codec.ClientStream, info *network.StreamInfo) (*codec.Response, error) {
 	for {
 		res, err := s.ReadResponse(ctx)
 		if err != nil {
-			return noAnswer(ctx, s.Proto(), err)
+			return nil, noAnswer(ctx, s.Proto(), err)
 		}
 		if res.Informational() {
 			continue
 		}
 		info.Mark(network.StepAnswered)
 		if established(s.Proto(), res) {
-			return nil
+			return res, nil
 		}
-		e := newStatusError(res.Status, res.Header.Values("proxy-status"))
+		e := newStatusError(res)
 		if res.Success() {
 			e.Reason = network.ReasonGateway // a yes that is none: the gateway's fault
 		}
 		info.TransportFailure = e.TransportFailure()
-		return e
+		return nil, e
 	}
 }
 

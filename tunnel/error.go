@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 
+	"culvert/proxy/codec"
 	"culvert/proxy/network"
 )
 
@@ -15,16 +16,21 @@ type StatusError struct {
 	ProxyStatus []string
 	// Reason is what the answer says of the destination.
 	Reason network.Reason
+
+	answer *codec.Response
 }
 
-func newStatusError(code int, proxyStatus []string) *StatusError {
-	e := &StatusError{Code: code, ProxyStatus: proxyStatus}
+func newStatusError(res *codec.Response) *StatusError {
+	e := &StatusError{Code: res.Status, ProxyStatus: res.Header.Values("proxy-status"), answer: res}
 	var ok bool
-	if e.Reason, ok = ParseProxyStatus(proxyStatus); !ok {
-		e.Reason = reasonForStatus(code)
+	if e.Reason, ok = ParseProxyStatus(e.ProxyStatus); !ok {
+		e.Reason = reasonForStatus(res.Status)
 	}
 	return e
 }
+
+// Answer is the answer's head.
+func (e *StatusError) Answer() *codec.Response { return e.answer }
 
 // Error leaves the gateway's own words out.
 func (e *StatusError) Error() string { return fmt.Sprintf("tunnel response %d: %s", e.Code, e.Reason) }
@@ -32,8 +38,14 @@ func (e *StatusError) Error() string { return fmt.Sprintf("tunnel response %d: %
 // ConnectReason is what the application is told.
 func (e *StatusError) ConnectReason() network.Reason { return e.Reason }
 
-// Flag is Envoy's: an answer that is not a yes is a connection failure.
-func (e *StatusError) Flag() network.Flag { return network.FlagUF }
+// Flag is Envoy's: an answer that is not a yes is a connection failure. A loop is
+// none, so that it is not tried again at each of its hops.
+func (e *StatusError) Flag() network.Flag {
+	if e.Reason == network.ReasonLoop {
+		return network.ReasonLoop.Flag()
+	}
+	return network.FlagUF
+}
 
 // TransportFailure is Envoy's %UPSTREAM_TRANSPORT_FAILURE_REASON% for it.
 func (e *StatusError) TransportFailure() string { return fmt.Sprintf("tunnel_response:%d", e.Code) }
@@ -64,7 +76,7 @@ func (e *GatewayError) Unwrap() error { return e.Err }
 // the caller went away, or the request itself is at fault.
 func (e *GatewayError) ConnectReason() network.Reason {
 	switch r := network.ReasonFor(e.Err); r {
-	case network.ReasonCanceled, network.ReasonOverflow, network.ReasonNoCluster:
+	case network.ReasonCanceled, network.ReasonOverflow, network.ReasonNoCluster, network.ReasonLoop:
 		return r
 	}
 	return network.ReasonGateway
@@ -72,6 +84,9 @@ func (e *GatewayError) ConnectReason() network.Reason {
 
 // Flag is what the pool's own failure has (UH, UO, UF).
 func (e *GatewayError) Flag() network.Flag {
+	if network.ReasonFor(e.Err) == network.ReasonLoop {
+		return network.ReasonLoop.Flag()
+	}
 	if f := network.FlagFor(e.Err); f&(network.FlagUH|network.FlagUO|network.FlagNC|network.FlagDC) != 0 {
 		return f
 	}

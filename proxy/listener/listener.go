@@ -118,6 +118,11 @@ func (l *Listener) ServeFlow(ctx context.Context, f network.Flow) error {
 	l.n.begin()
 	defer l.n.end(info)
 	defer l.log.Log(&format.Context{Info: info, LogType: accesslog.NotSet})
+	if l.internal {
+		if err := info.Enter(l.name); err != nil {
+			return l.loop(f, err)
+		}
+	}
 	c := l.match(info)
 	if c == nil {
 		return l.noChain(f)
@@ -135,6 +140,14 @@ func (l *Listener) noChain(f network.Flow) error {
 	l.n.noFilterChain.Inc()
 	err := network.WithReason(network.ReasonNoRoute, fmt.Errorf("listener %q: no filter chain matches", l.name))
 	f.Info().Details = "filter_chain_not_found"
+	f.Info().Fail(err)
+	f.Reject(err)
+	return err
+}
+
+// loop refuses a flow that has come here too often.
+func (l *Listener) loop(f network.Flow, err error) error {
+	f.Info().Details = network.ReasonLoop.Token()
 	f.Info().Fail(err)
 	f.Reject(err)
 	return err

@@ -15,12 +15,7 @@ var errNotAnswered = errors.New("the internal listener did not answer")
 // before the answer is a failed attempt. errServed: it was answered yes and
 // served; how it ended is in the infos.
 func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
-	child := s.info.Inner(s.p.deps.Flows.NextID())
-	if u := s.info.Upstream(); u != nil {
-		// What the socket says, if there were one; where the flow was going
-		// stays its local address.
-		child.DirectLocalAddress = u.Host
-	}
+	child := s.child()
 	s.p.deps.Flows.Add(child)
 	defer s.p.deps.Flows.Remove(child)
 	f := &innerFlow{outer: s.flow, session: s, info: child, within: within}
@@ -43,6 +38,15 @@ func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
 		return fmt.Errorf("internal listener: %w", err)
 	}
 	return network.WithReason(network.ReasonGateway, errNotAnswered)
+}
+
+// child is the info of the flow as it enters the endpoint that was picked.
+func (s *session) child() *network.StreamInfo {
+	id := s.p.deps.Flows.NextID()
+	if u := s.info.Upstream(); u != nil {
+		return s.info.InnerAt(id, u.Host)
+	}
+	return s.info.Inner(id)
 }
 
 // innerFlow is the flow as the internal listener sees it.

@@ -27,7 +27,7 @@ func innerCluster(h network.HandlerFunc) openFunc {
 func TestInternalAccept(t *testing.T) {
 	f, app := newFlow()
 	f.info.LocalAddress, _ = network.ParseHostPort("192.0.2.7:443")
-	f.info.SetFilterState("secret", "x")
+	f.info.SetFilterState(network.StateDestination, "192.0.2.7:443")
 	m := attempts(1)
 	r := newRig(t, m, innerCluster(func(ctx context.Context, in network.Flow) error {
 		info := in.Info()

@@ -23,7 +23,8 @@ func connectFailed(ctx context.Context, info *network.StreamInfo, err error) *co
 	reason := network.ReasonFor(err)
 	reply := &codec.LocalReply{Status: reason.Status(), Flags: network.FlagFor(err), Reason: reason, Err: err}
 	switch {
-	case reason == network.ReasonProhibited, reason == network.ReasonDenied, reason == network.ReasonNoRoute:
+	case reason == network.ReasonProhibited, reason == network.ReasonDenied, reason == network.ReasonNoRoute,
+		reason == network.ReasonLoop:
 		// Envoy has no such refusals; their names are RFC 9209's.
 		reply.Body, reply.Details = reason.String(), reason.Token()
 	case reply.Flags&network.FlagUH != 0: // whatever kept the endpoint away: a name that does not resolve

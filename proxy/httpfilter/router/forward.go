@@ -12,9 +12,14 @@ import (
 // forward sends the request to the cluster as HTTP and returns with the final
 // response head.
 func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *route.Forward) error {
+	hop, err := x.Info.NextHop()
+	if err != nil {
+		return connectFailed(ctx, x.Info, err)
+	}
 	f.Rewrite(x.Request)
 	timeout := answerWithin(x.Request, f)
 	head := upstreamHead(x)
+	codec.AddHop(&head.Header, hop)
 	if !r.quiet && timeout > 0 {
 		head.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(timeout.Milliseconds(), 10))
 	}

@@ -135,7 +135,7 @@ func TestPlainRequest(t *testing.T) {
 	if err := newRouter(t, c, nil).RoundTrip(t.Context(), x, nil); err != nil {
 		t.Fatal(err)
 	}
-	want := codec.Fields{{Name: "x-end", Value: "2"}, {Name: "x-envoy-expected-rq-timeout-ms", Value: "15000"}}
+	want := codec.Fields{{Name: "x-end", Value: "2"}, {Name: "cdn-loop", Value: "culvert; hops=1"}, {Name: "x-envoy-expected-rq-timeout-ms", Value: "15000"}}
 	if diff := cmp.Diff(want, (<-heads).Header); diff != "" {
 		t.Errorf("request fields upstream:\n%s", diff)
 	}
@@ -166,7 +166,7 @@ func TestSuppressEnvoyHeaders(t *testing.T) {
 	if err := newRouter(t, c, &routerv3.Router{SuppressEnvoyHeaders: true}).RoundTrip(t.Context(), x, nil); err != nil {
 		t.Fatal(err)
 	}
-	if h := <-heads; len(h.Header) != 0 || !h.EndStream || len(x.Response.Header) != 0 {
+	if h := <-heads; len(h.Header) != 1 || !h.Header.Has("cdn-loop") || !h.EndStream || len(x.Response.Header) != 0 {
 		t.Errorf("request %+v response %+v", h, x.Response)
 	}
 }

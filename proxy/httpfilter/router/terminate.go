@@ -30,8 +30,8 @@ func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster) er
 func (r *Router) passOn(ctx context.Context, x *codec.Exchange, h network.Handler) (*codec.ServedFlow, error) {
 	child := x.Info.Inner(r.deps.Flows.NextID())
 	if u := x.Info.Upstream(); u != nil {
-		// What the socket says, if there were one.
-		child.DirectLocalAddress = u.Host
+		child = x.Info.InnerAt(child.ID, u.Host)
+		child.LocalAddress = u.Host // where the CONNECT was going to, its payload is not
 	}
 	r.deps.Flows.Add(child)
 	served, err := r.deps.Serve(ctx, h, child)
