@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -33,20 +34,41 @@ type Resolver interface {
 	Lookup(ctx context.Context, host string, family Family) ([]netip.Addr, error)
 }
 
+// TTLResolver is a Resolver that knows how long its answers are good.
+type TTLResolver interface {
+	Resolver
+	// LookupTTL is Lookup. ttl is how much longer the answer is good by the
+	// word of whoever gave it, 0 if nobody said: a literal, /etc/hosts.
+	LookupTTL(ctx context.Context, host string, family Family) (addrs []netip.Addr, ttl time.Duration, err error)
+}
+
 // Config of New. Zero values are the defaults.
 type Config struct {
 	// Lookup asks: network is ip, ip4 or ip6. Default: net.Resolver in Go, which
-	// reads /etc/hosts and /etc/resolv.conf and ends with its context.
-	Lookup      func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// reads /etc/hosts and /etc/resolv.conf and ends with its context. Only the
+	// default learns TTLs.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// Control is called for each socket of the default Lookup before it is used,
+	// as net.Dialer.Control is. May be nil.
+	Control     func(network, address string, c syscall.RawConn) error
 	Timeout     time.Duration
-	TTL         time.Duration // negative: nothing is kept
+	TTL         time.Duration // negative: nothing is kept; a record's own TTL may only shorten it
 	Concurrency int
 	MaxNames    int
+
+	lookup ttlLookup
 }
 
+// ttlLookup asks, and says how long the answer is good, 0 if it does not know.
+type ttlLookup func(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error)
+
 func (c Config) withDefaults() Config {
-	if c.Lookup == nil {
-		c.Lookup = (&net.Resolver{PreferGo: true}).LookupNetIP
+	c.lookup = (&wire{control: c.Control}).lookup
+	if given := c.Lookup; given != nil {
+		c.lookup = func(ctx context.Context, network, host string) ([]netip.Addr, time.Duration, error) {
+			addrs, err := given(ctx, network, host)
+			return addrs, 0, err
+		}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
@@ -64,7 +86,7 @@ func (c Config) withDefaults() Config {
 }
 
 // New makes a Resolver. It starts nothing: each question is asked on the
-// goroutine of the first who wants to know.
+// goroutine of the first who wants to know. It is a TTLResolver.
 func New(c Config) Resolver {
 	c = c.withDefaults()
 	return &system{
@@ -82,16 +104,26 @@ type question struct {
 
 // answer is a question being asked; done is closed when the rest is set.
 type answer struct {
-	done  chan struct{}
-	addrs []netip.Addr
-	err   error
+	done chan struct{}
+	known
+	err error
 	// gaveUp: whoever asked went away, which says nothing about the name.
 	gaveUp bool
 }
 
 type known struct {
 	addrs []netip.Addr
-	until time.Time
+	until time.Time // it is kept
+	good  time.Time // the TTL's end; zero if nobody said
+}
+
+// answer is a copy for a caller.
+func (k known) answer() ([]netip.Addr, time.Duration) {
+	addrs := slices.Clone(k.addrs)
+	if k.good.IsZero() {
+		return addrs, 0
+	}
+	return addrs, max(time.Until(k.good), 1)
 }
 
 type system struct {
@@ -105,25 +137,35 @@ type system struct {
 }
 
 func (s *system) Lookup(ctx context.Context, host string, family Family) ([]netip.Addr, error) {
+	addrs, _, err := s.LookupTTL(ctx, host, family)
+	return addrs, err
+}
+
+// LookupTTL implements TTLResolver.
+func (s *system) LookupTTL(ctx context.Context, host string, family Family) ([]netip.Addr, time.Duration, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return s.literal(ip, host, family)
+		addrs, err := s.literal(ip, host, family)
+		return addrs, 0, err
 	}
 	q := question{strings.ToLower(host), family}
 	for {
-		addrs, a, ours := s.begin(q)
+		kept, a, ours := s.begin(q)
 		switch {
-		case addrs != nil:
-			return addrs, nil
+		case a == nil:
+			addrs, ttl := kept.answer()
+			return addrs, ttl, nil
 		case ours:
 			s.ask(ctx, q, a)
-			return slices.Clone(a.addrs), a.err
+			addrs, ttl := a.answer()
+			return addrs, ttl, a.err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("resolve %q: %w", host, context.Cause(ctx))
+			return nil, 0, fmt.Errorf("resolve %q: %w", host, context.Cause(ctx))
 		case <-a.done:
 			if !a.gaveUp {
-				return slices.Clone(a.addrs), a.err
+				addrs, ttl := a.answer()
+				return addrs, ttl, a.err
 			}
 		}
 	}
@@ -136,53 +178,60 @@ func (s *system) literal(ip netip.Addr, host string, family Family) ([]netip.Add
 	return nil, notFound(host, "address is not of family "+family.String())
 }
 
-// begin returns a kept answer, or the question that is being asked, or a new
-// one that is ours to ask.
-func (s *system) begin(q question) (addrs []netip.Addr, a *answer, ours bool) {
+// begin returns the question that is being asked, or a new one that is ours to
+// ask, or, where a is nil, a kept answer.
+func (s *system) begin(q question) (kept known, a *answer, ours bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k, ok := s.known[q]; ok && time.Now().Before(k.until) {
-		return slices.Clone(k.addrs), nil, false
+		return k, nil, false
 	}
 	if a, ok := s.asking[q]; ok {
-		return nil, a, false
+		return known{}, a, false
 	}
 	a = &answer{done: make(chan struct{})}
 	s.asking[q] = a
-	return nil, a, true
+	return known{}, a, true
 }
 
 // ask fills a and tells whoever waits for it.
 func (s *system) ask(ctx context.Context, q question, a *answer) {
-	a.addrs, a.err = s.query(ctx, q)
+	var ttl time.Duration
+	a.addrs, ttl, a.err = s.query(ctx, q)
+	now := time.Now()
+	a.until = now.Add(s.config.TTL)
+	if ttl > 0 {
+		a.good = now.Add(ttl)
+		a.until = now.Add(min(ttl, s.config.TTL))
+	}
 	a.gaveUp = a.err != nil && ctx.Err() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.asking, q)
 	if a.err == nil && s.config.TTL > 0 {
-		s.keepLocked(q, a.addrs)
+		s.keepLocked(q, a.known)
 	}
 	close(a.done)
 }
 
-func (s *system) query(ctx context.Context, q question) ([]netip.Addr, error) {
+func (s *system) query(ctx context.Context, q question) ([]netip.Addr, time.Duration, error) {
 	limited, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-limited.Done():
-		return nil, s.failure(ctx, q, limited.Err())
+		return nil, 0, s.failure(ctx, q, limited.Err())
 	}
-	found, err := s.config.Lookup(limited, q.family.network(), q.host)
+	found, ttl, err := s.config.lookup(limited, q.family.network(), q.host)
 	if err != nil {
-		return nil, s.failure(ctx, q, err)
+		return nil, 0, s.failure(ctx, q, err)
 	}
 	addrs := q.family.pick(found)
 	if len(addrs) == 0 {
-		return nil, notFound(q.host, "no address of family "+q.family.String())
+		return nil, 0, notFound(q.host, "no address of family "+q.family.String())
 	}
-	return addrs, nil
+	return addrs, ttl, nil
 }
 
 // failure is err as a *net.DNSError, or the cause of ctx if that has ended: who
@@ -207,7 +256,7 @@ func notFound(host, why string) error {
 
 // keepLocked remembers an answer. A full cache first loses what is stale, then
 // whatever comes first.
-func (s *system) keepLocked(q question, addrs []netip.Addr) {
+func (s *system) keepLocked(q question, answer known) {
 	now := time.Now()
 	if len(s.known) >= s.config.MaxNames {
 		for old, k := range s.known {
@@ -222,5 +271,5 @@ func (s *system) keepLocked(q question, addrs []netip.Addr) {
 		}
 		delete(s.known, old)
 	}
-	s.known[q] = known{slices.Clone(addrs), now.Add(s.config.TTL)}
+	s.known[q] = answer
 }
