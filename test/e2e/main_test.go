@@ -26,10 +26,10 @@ func TestMain(m *testing.M) {
 		os.Exit(application(os.Args[2]))
 	}
 	flag.Parse()
-	os.Exit(run(m))
+	os.Exit(runTests(m))
 }
 
-func run(m *testing.M) int {
+func runTests(m *testing.M) int {
 	before := leak.Open()
 	dir, err := os.MkdirTemp("", "culvert-e2e-")
 	if err != nil {
