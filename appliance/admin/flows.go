@@ -3,8 +3,10 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"culvert/proxy/network"
 )
@@ -62,8 +64,8 @@ func flowsPage(d Deps) http.HandlerFunc {
 		for _, f := range flows {
 			fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", f.ID, f.State,
 				time.Duration(f.AgeSeconds*float64(time.Second)).Round(time.Millisecond),
-				f.Source, f.Destination, dash(f.Cluster), f.via(), dash(f.Verdict),
-				f.Received, f.Sent, f.Flags, dash(f.Cause))
+				f.Source, cell(f.Destination), cell(f.Cluster), cell(f.via()), cell(f.Verdict),
+				f.Received, f.Sent, f.Flags, cell(f.Cause))
 		}
 		_ = tw.Flush()
 	}
@@ -124,9 +126,16 @@ func (f FlowStatus) via() string {
 	return fmt.Sprintf("%s #%d/%d", f.Upstream, f.Connection, f.Stream)
 }
 
-func dash(s string) string {
+// cell is a text for a column, "-" for none. Names and causes hold strangers'
+// bytes: none of them may break the table or steer the terminal it is shown on.
+func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
