@@ -43,7 +43,12 @@ type Config struct {
 	// Addresses are bound inside the stack: they answer echo requests. The
 	// addresses of the interface on the kernel's side are not among them.
 	Addresses []netip.Prefix
-	// TCPListener names the internal listener that gets captured TCP flows.
+	// Bindings are the addresses inside the stack at which internal listeners
+	// are found; they answer echo requests as well. What is sent to them goes to
+	// their listeners, or is refused. May be nil.
+	Bindings *Bindings
+	// TCPListener names the internal listener that gets all other captured TCP
+	// flows.
 	TCPListener string
 	// UDPListener names the one for UDP; while it is empty, UDP is answered
 	// with ICMP port unreachable. Others are not implemented yet.

@@ -90,6 +90,9 @@ func (s *Stack) answersEcho(id stack.TransportEndpointID) bool {
 			return s.allowICMP()
 		}
 	}
+	if s.cfg.Bindings.Holds(to) {
+		return s.allowICMP()
+	}
 	s.counters.echoIgnored.Add(1)
 	return false
 }

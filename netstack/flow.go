@@ -75,6 +75,9 @@ func (f *flow) serve() {
 
 func (f *flow) handle() error {
 	s := f.stack
+	if h, bound := s.cfg.Bindings.Handler(destination(f.entry.id), s.lookup); bound {
+		return h.ServeFlow(f.ctx, f)
+	}
 	h, ok := s.lookup(s.cfg.TCPListener)
 	if !ok {
 		return network.WithReason(network.ReasonNoCluster, fmt.Errorf("no listener %q", s.cfg.TCPListener))
