@@ -29,6 +29,7 @@ type Cluster struct {
 	deps           Deps
 	connectTimeout time.Duration
 	transport      transport.Upstream
+	raw            bool // the transport changes no byte
 	hosts          hostSource
 	names          *names // resolves endpoints that are names
 	http           httpSettings
@@ -65,6 +66,7 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 		names:          newNames(m, d, n),
 		newConn:        newHTTPConn,
 		pools:          make(map[poolKey]*pool),
+		raw:            isRaw(m),
 	}
 	if t := m.GetConnectTimeout(); t != nil {
 		c.connectTimeout = t.AsDuration()
@@ -134,8 +136,7 @@ func checkPolicy(m *clusterv3.Cluster) error {
 // checkInternal refuses what would need a pipe: a transport over an internal
 // endpoint.
 func checkInternal(m *clusterv3.Cluster) error {
-	ts := m.GetTransportSocket()
-	if ts == nil || ts.GetTypedConfig().MessageIs(rawBuffer()) {
+	if isRaw(m) {
 		return nil
 	}
 	hosts, err := endpoints(m.GetLoadAssignment())
@@ -146,6 +147,14 @@ func checkInternal(m *clusterv3.Cluster) error {
 	}
 	return nil
 }
+
+func isRaw(m *clusterv3.Cluster) bool {
+	ts := m.GetTransportSocket()
+	return ts == nil || ts.GetTypedConfig().MessageIs(rawBuffer())
+}
+
+// errWrapped is an endpoint in the process behind a transport socket.
+var errWrapped = errors.New("what is bound inside a netstack takes no transport socket yet")
 
 // Name is the cluster's name.
 func (c *Cluster) Name() string { return c.name }
@@ -180,8 +189,8 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.address.Kind == network.AddressInternal {
-		handler, err := c.internal(h)
+	if h.inProcess() {
+		handler, err := c.internal(h, info)
 		return nil, handler, err
 	}
 	if !c.breaker.connections.acquire() {
@@ -213,7 +222,7 @@ func (c *Cluster) OpenStream(ctx context.Context, head *codec.Request, info *net
 	if err != nil {
 		return nil, err
 	}
-	if h.address.Kind == network.AddressInternal {
+	if h.inProcess() {
 		return nil, network.WithReason(network.ReasonGateway,
 			fmt.Errorf("cluster %q endpoint %s: HTTP over internal endpoints is not supported yet", c.name, h.address))
 	}
@@ -259,12 +268,23 @@ func (c *Cluster) pick(ctx context.Context, head *codec.Request, info *network.S
 	return h, nil
 }
 
-// internal finds the handler of an internal endpoint.
-func (c *Cluster) internal(h host) (network.Handler, error) {
-	handler, ok := c.deps.Lookup(h.address.Name)
-	if !ok {
-		return nil, c.noSuchListener(h)
+// internal finds the handler of an endpoint in this process.
+func (c *Cluster) internal(h host, info *network.StreamInfo) (network.Handler, error) {
+	handler, ok := h.handler, true
+	if handler == nil {
+		handler, ok = c.deps.Lookup(h.address.Name)
 	}
+	switch {
+	case !ok:
+		return nil, c.noSuchListener(h)
+	case !c.raw: // of an endpoint that a flow brings: the others are known when New is called
+		c.n.cxConnectFail.Inc()
+		return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, Err: network.WithReason(network.ReasonGateway, errWrapped)}
+	}
+	info.SetUpstream(&network.UpstreamInfo{
+		Cluster: c.name, Host: h.address, HostName: h.name,
+		LocalAddress: network.InternalClient(), RemoteAddress: h.address,
+	})
 	c.n.cxTotal.Inc()
 	return network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
 		c.n.cxActive.Inc()

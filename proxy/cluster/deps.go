@@ -32,6 +32,10 @@ type Deps struct {
 	// It is asked for each chosen target; networks the machine merely has a
 	// foot in do not belong here. May be nil.
 	LocalAddresses func() []netip.Prefix
+	// Bound finds who serves an address inside a netstack; false: the address
+	// is none. It is asked for each target that a flow brings, before any
+	// policy: what is bound there is the operator's word. May be nil.
+	Bound func(netip.AddrPort) (network.Handler, bool)
 	// Connector dials instead of kernel sockets; nil: kernel sockets.
 	Connector Connector
 }
@@ -45,6 +49,9 @@ func (d Deps) withDefaults() Deps {
 	}
 	if d.LocalAddresses == nil {
 		d.LocalAddresses = func() []netip.Prefix { return nil }
+	}
+	if d.Bound == nil {
+		d.Bound = func(netip.AddrPort) (network.Handler, bool) { return nil, false }
 	}
 	if d.Connector == nil {
 		d.Connector = &sockets{control: d.Control}

@@ -20,7 +20,12 @@ type host struct {
 	name string
 	// check is set where a client chose the address.
 	check Check
+	// handler serves the address inside the process; nil: it is dialled.
+	handler network.Handler
 }
+
+// inProcess reports an endpoint that no socket leads to.
+func (h host) inProcess() bool { return h.handler != nil || h.address.Kind == network.AddressInternal }
 
 // hostSource picks endpoints. pick is called from any goroutine, once an
 // attempt; head is nil outside HTTP.

@@ -32,12 +32,13 @@ type originalDst struct {
 	header  string // lower case; empty: none is read
 	port    uint16 // replaces the target's; 0: not
 	policy  *egressPolicy
+	bound   func(netip.AddrPort) (network.Handler, bool)
 	own     func() []netip.Prefix
 	n       *counters
 }
 
 func newOriginalDst(m *clusterv3.Cluster, policy *egressPolicy, d Deps, n *counters) (*originalDst, error) {
-	o := &originalDst{cluster: m.GetName(), policy: policy, own: d.LocalAddresses, n: n}
+	o := &originalDst{cluster: m.GetName(), policy: policy, bound: d.Bound, own: d.LocalAddresses, n: n}
 	var errs []error
 	if m.GetLoadAssignment() != nil {
 		errs = append(errs, field.Errorf("load_assignment", "ORIGINAL_DST clusters must have no load assignment configured"))
@@ -69,6 +70,9 @@ func (o *originalDst) pick(_ context.Context, head *codec.Request, info *network
 	if o.port != 0 {
 		target.IP = netip.AddrPortFrom(target.IP.Addr(), o.port)
 	}
+	if h, ok := o.bound(target.IP); ok {
+		return host{address: target, handler: h}, nil
+	}
 	return host{address: target, check: check}, nil
 }
 
@@ -85,7 +89,7 @@ func (o *originalDst) target(head *codec.Request, info *network.StreamInfo) (net
 		a, err := o.parse(v)
 		return a, o.checkChosen(info), err
 	}
-	if isRestored(info) {
+	if info.Restored() {
 		return info.LocalAddress, o.checkCaptured(), nil
 	}
 	return network.Address{}, nil, errors.New("no original destination")
@@ -114,22 +118,6 @@ func (o *originalDst) parse(s string) (network.Address, error) {
 		return network.Address{}, network.WithReason(network.ReasonNoHealthy, err)
 	}
 	return a, nil
-}
-
-// isRestored reports whether a flow's local address is where it was going
-// rather than the socket it arrived on: it was captured, or a filter put the
-// original back.
-func isRestored(info *network.StreamInfo) bool {
-	if info.LocalAddress.Kind != network.AddressIP {
-		return false
-	}
-	for i := info; i != nil; i = i.Parent {
-		if _, captured := i.FilterState[network.StateDestination]; captured {
-			return true
-		}
-	}
-	return !info.DirectLocalAddress.IsZero() && info.DirectLocalAddress.Kind == network.AddressIP &&
-		info.DirectLocalAddress != info.LocalAddress
 }
 
 // checkChosen is the policy for what a client chose. Without one, a request
