@@ -72,3 +72,21 @@ func Curve(name string) (tls.CurveID, bool) {
 	}
 	return 0, false
 }
+
+// CurveName is the name Envoy's statistics give to a key exchange group; empty
+// where there was none (RSA key exchange) or it is unknown.
+func CurveName(id tls.CurveID) string {
+	switch id {
+	case tls.X25519:
+		return "X25519"
+	case tls.CurveP256:
+		return "P-256"
+	case tls.CurveP384:
+		return "P-384"
+	case tls.CurveP521:
+		return "P-521"
+	case tls.X25519MLKEM768:
+		return "X25519MLKEM768"
+	}
+	return ""
+}

@@ -15,12 +15,18 @@ func Honoured() field.Honoured {
 		"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": "",
 		tls + "UpstreamTlsContext":                                   "common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys",
 		tls + "DownstreamTlsContext": "common_tls_context require_client_certificate require_sni " +
-			"disable_stateless_session_resumption disable_stateful_session_resumption",
-		tls + "CommonTlsContext": "tls_params tls_certificates validation_context alpn_protocols",
-		tls + "TlsParameters":    "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves",
-		tls + "TlsCertificate":   "certificate_chain private_key",
+			"disable_stateless_session_resumption disable_stateful_session_resumption session_ticket_keys " +
+			"session_timeout full_scan_certs_on_sni_mismatch",
+		tls + "CommonTlsContext":                "tls_params tls_certificates validation_context alpn_protocols key_log",
+		tls + "TlsParameters":                   "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves",
+		tls + "TlsCertificate":                  "certificate_chain private_key pkcs12 password watched_directory",
+		tls + "TlsSessionTicketKeys":            "keys",
+		tls + "TlsKeyLog":                       "path local_address_range remote_address_range",
+		"envoy.config.core.v3.CidrRange":        "address_prefix prefix_len",
+		"envoy.config.core.v3.WatchedDirectory": "path",
 		tls + "CertificateValidationContext": "trusted_ca system_root_certs match_typed_subject_alt_names " +
-			"verify_certificate_spki verify_certificate_hash crl only_verify_leaf_cert_crl trust_chain_verification",
+			"verify_certificate_spki verify_certificate_hash crl only_verify_leaf_cert_crl trust_chain_verification " +
+			"allow_expired_certificate max_verify_depth watched_directory",
 		tls + "CertificateValidationContext.SystemRootCerts": "",
 		tls + "SubjectAltNameMatcher":                        "san_type matcher",
 		"envoy.type.matcher.v3.StringMatcher":                "exact prefix suffix contains safe_regex ignore_case",

@@ -5,10 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"time"
-
-	"culvert/proxy/datasource"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // revocations are lists of certificates that no longer count (RFC 5280 §5). It
@@ -23,30 +19,32 @@ type revocationList struct {
 	serials map[string]bool // revoked, as text
 }
 
-func loadRevocations(d *corev3.DataSource, leafOnly bool) (*revocations, error) {
-	content, place, err := datasource.Read(d)
-	if err != nil {
-		return nil, err
-	}
-	r := &revocations{leafOnly: leafOnly}
+// parseRevocations reads the revocation lists among the PEM blocks of content.
+func parseRevocations(content []byte, place string) ([]revocationList, error) {
+	var out []revocationList
 	for block := range pemBlocks(content) {
 		if block.Type != "X509 CRL" {
 			continue
 		}
 		list, err := x509.ParseRevocationList(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("list %d of %s: %w", len(r.lists)+1, place, err)
+			return nil, fmt.Errorf("list %d of %s: %w", len(out)+1, place, err)
 		}
 		l := revocationList{list, make(map[string]bool)}
 		for _, e := range list.RevokedCertificateEntries {
 			l.serials[e.SerialNumber.String()] = true
 		}
-		r.lists = append(r.lists, l)
+		out = append(out, l)
 	}
-	if len(r.lists) == 0 {
-		return nil, fmt.Errorf("no PEM revocation list in %s", place)
+	return out, nil
+}
+
+// count is how many lists there are; r may be nil.
+func (r *revocations) count() int {
+	if r == nil {
+		return 0
 	}
-	return r, nil
+	return len(r.lists)
 }
 
 // check judges a chain, leaf first and root last: each certificate below the

@@ -5,15 +5,12 @@ import (
 	"strings"
 
 	"culvert/configs/field"
-	"culvert/proxy/datasource"
 	"culvert/proxy/openssl"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
-// newConfig compiles what both sides have in common. The certificates are in
-// the order of the configuration: crypto/tls takes the first that fits the
-// SNI and the peer's algorithms, else the first.
+// newConfig compiles what both sides have in common but certificates.
 func newConfig(m *tlsv3.CommonTlsContext) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -21,13 +18,7 @@ func newConfig(m *tlsv3.CommonTlsContext) (*tls.Config, error) {
 		// A stream that starts again after a pause would send 1.4 KB records.
 		DynamicRecordSizingDisabled: true,
 	}
-	errs := []error{field.At("tls_params", setParams(cfg, m.GetTlsParams()))}
-	for i, c := range m.GetTlsCertificates() {
-		cert, err := loadCertificate(c)
-		errs = append(errs, field.At(field.Index("tls_certificates", i), err))
-		cfg.Certificates = append(cfg.Certificates, cert)
-	}
-	return cfg, field.Join(errs...)
+	return cfg, field.At("tls_params", setParams(cfg, m.GetTlsParams()))
 }
 
 func setParams(cfg *tls.Config, p *tlsv3.TlsParameters) error {
@@ -72,18 +63,4 @@ func version(v tlsv3.TlsParameters_TlsProtocol) uint16 {
 		return tls.VersionTLS13
 	}
 	return 0
-}
-
-// loadCertificate reads a chain and its key. No error quotes either.
-func loadCertificate(m *tlsv3.TlsCertificate) (tls.Certificate, error) {
-	chain, chainPlace, chainErr := datasource.Read(m.GetCertificateChain())
-	key, keyPlace, keyErr := datasource.Read(m.GetPrivateKey())
-	if chainErr != nil || keyErr != nil {
-		return tls.Certificate{}, field.Join(field.At("certificate_chain", chainErr), field.At("private_key", keyErr))
-	}
-	cert, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return tls.Certificate{}, field.Errorf("", "certificate of %s with key of %s: %w", chainPlace, keyPlace, err)
-	}
-	return cert, nil
 }

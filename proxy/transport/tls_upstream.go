@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	"culvert/configs/field"
 	"culvert/proxy/network"
@@ -21,16 +22,38 @@ const defaultSessionKeys = 1
 
 // tlsUpstream is the client's side of TLS.
 type tlsUpstream struct {
+	current *atomic.Pointer[*clientContext]
+	keyLog  *keyLog
+	n       *tlsCounters
+	sni     string
+	hostSNI bool // the endpoint's name is the SNI
+}
+
+// clientContext is an UpstreamTlsContext with its files as they were at one
+// time. It is immutable, but for its sessions.
+type clientContext struct {
 	config   *tls.Config // cloned for each connection
 	verifier *verifier   // nil: any certificate
-	sni      string
-	hostSNI  bool // the endpoint's name is the SNI
+	certs    []shown
 }
 
 func newTLSUpstream(m *tlsv3.UpstreamTlsContext, d Deps) (*tlsUpstream, error) {
+	log, err := newKeyLog(m.GetCommonTlsContext().GetKeyLog(), d.Log)
+	current, buildErr := watch(d.Secrets, m, func() (*clientContext, error) { return newClientContext(m, d) })
+	if err := field.Join(field.At("common_tls_context.key_log", err), buildErr); err != nil {
+		return nil, err
+	}
+	return &tlsUpstream{
+		current: current, keyLog: log, n: newTLSCounters(d.Stats),
+		sni: m.GetSni(), hostSNI: m.GetAutoHostSni(),
+	}, nil
+}
+
+func newClientContext(m *tlsv3.UpstreamTlsContext, d Deps) (*clientContext, error) {
 	common := m.GetCommonTlsContext()
 	cfg, err := newConfig(common)
-	errs := []error{err}
+	certs, certErr := loadCertificates(common.GetTlsCertificates())
+	errs := []error{err, certErr}
 	v, err := newServerVerifier(common.GetValidationContext(), m.GetAutoSniSanValidation(), d)
 	errs = append(errs, field.At("validation_context", err))
 	if n := len(common.GetTlsCertificates()); n > 1 {
@@ -45,12 +68,24 @@ func newTLSUpstream(m *tlsv3.UpstreamTlsContext, d Deps) (*tlsUpstream, error) {
 	if keys := sessionKeys(m); keys > 0 {
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(keys)
 	}
-	if len(cfg.Certificates) > 0 {
+	if len(certs) > 0 {
 		// Shown whenever it is asked for, whatever authorities the server lists.
-		cert := &cfg.Certificates[0]
+		cert := &certs[0].Certificate
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
-	return &tlsUpstream{config: cfg, verifier: v, sni: m.GetSni(), hostSNI: m.GetAutoHostSni()}, nil
+	return &clientContext{config: cfg, verifier: v, certs: certs}, nil
+}
+
+// certificates implements holder.
+func (c *clientContext) certificates() []Certificate {
+	var out []Certificate
+	for _, s := range c.certs {
+		out = append(out, s.chain()...)
+	}
+	if c.verifier != nil {
+		out = append(out, c.verifier.trusted...)
+	}
+	return out
 }
 
 func sessionKeys(m *tlsv3.UpstreamTlsContext) int {
@@ -64,34 +99,57 @@ func (*tlsUpstream) Secure() bool { return true }
 
 func (u *tlsUpstream) Wrap(ctx context.Context, c network.Conn, o Options) (network.Conn, error) {
 	remote := c.RemoteAddr()
-	conn, err := handshake(ctx, c, func(w net.Conn) *tls.Conn { return tls.Client(w, u.configFor(o, network.AddressOf(remote))) })
+	cfg := u.configFor(*u.current.Load(), o, network.AddressOf(remote))
+	if u.keyLog.wants(c) {
+		cfg.KeyLogWriter = u.keyLog
+	}
+	conn, err := handshake(ctx, c, func(w net.Conn) *tls.Conn { return tls.Client(w, cfg) })
 	if err == nil {
+		u.n.done(conn.state)
 		return conn, nil
 	}
-	err = fmt.Errorf("tls handshake with %s: %w", remote, err)
-	reason := network.ReasonGateway
+	u.n.failed(ctx, err)
+	return nil, gatewayError(ctx, fmt.Errorf("tls handshake with %s: %w", remote, err))
+}
+
+// gatewayError says that the way to the endpoint failed, unless whoever asked
+// went away, which says nothing of the peer.
+func gatewayError(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		reason = network.ReasonCanceled // whoever asked went away: says nothing of the peer
+		return network.WithReason(network.ReasonCanceled, err)
 	}
-	return nil, network.WithReason(reason, err)
+	return network.WithReason(network.ReasonGateway, err)
 }
 
 // configFor is the configuration of one connection.
-func (u *tlsUpstream) configFor(o Options, remote network.Address) *tls.Config {
-	cfg := u.config.Clone()
+func (u *tlsUpstream) configFor(current *clientContext, o Options, remote network.Address) *tls.Config {
+	cfg := current.config.Clone()
 	cfg.ServerName = u.serverName(o)
 	if len(cfg.NextProtos) == 0 {
 		cfg.NextProtos = o.ALPN
 	}
-	if u.verifier == nil {
+	v := current.verifier
+	if v == nil {
 		return cfg
 	}
 	names := peerNames{sni: cfg.ServerName, host: strings.TrimSuffix(o.HostName, ".")}
-	if names.host == "" && remote.Kind != network.AddressPipe && remote.Kind != network.AddressInternal {
-		names.host = remote.Host()
+	if names.host == "" {
+		names.host = hostOf(o.Endpoint, remote)
 	}
-	cfg.VerifyConnection = func(cs tls.ConnectionState) error { return u.verifier.verify(cs.PeerCertificates, names) }
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error { return v.verify(cs.PeerCertificates, names) }
 	return cfg
+}
+
+// hostOf is the host of the endpoint, or where that is not known of who was
+// dialled.
+func hostOf(endpoint, remote network.Address) string {
+	if endpoint.IsZero() {
+		endpoint = remote
+	}
+	if endpoint.Kind == network.AddressPipe || endpoint.Kind == network.AddressInternal {
+		return ""
+	}
+	return endpoint.Host()
 }
 
 // serverName is the SNI: the connection's own, the endpoint's name where

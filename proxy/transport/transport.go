@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 
 	"culvert/configs/field"
 	"culvert/proxy/network"
+	"culvert/proxy/stats"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
@@ -44,9 +46,19 @@ type Options struct {
 	HostName string
 	// ALPN is offered where the configuration names no protocols.
 	ALPN []string
-	// Info is the flow the connection is for, nil for a pooled one. It is only
-	// read.
+	// Info is the flow the connection is for, nil for a pooled one that several
+	// share. It is only read.
 	Info *network.StreamInfo
+	// Endpoint is the endpoint as picked, a name not yet resolved. What a proxy
+	// or a tunnel on the way is asked for, and the name a certificate must have
+	// where there is no other.
+	Endpoint network.Address
+	// HostMetadata and ClusterMetadata are the metadata of the endpoint and of
+	// its cluster; nil if they have none.
+	HostMetadata, ClusterMetadata *corev3.Metadata
+	// AbsoluteForm: the connection is for HTTP/1.1 requests, and whoever writes
+	// them uses the absolute form where AbsoluteForm(u, o) says so.
+	AbsoluteForm bool
 }
 
 // Deps are what the transports need from outside.
@@ -54,11 +66,34 @@ type Deps struct {
 	// SystemRoots are the certificates trusted where the configuration names
 	// none; nil means the system's.
 	SystemRoots *x509.CertPool
+	// Secrets re-reads the files that transports are built of, and knows all
+	// certificates; nil: files are read once.
+	Secrets *Secrets
+	// Stats is the scope of the listener or the cluster: ssl.handshake and the
+	// like are in it. nil: nothing is counted.
+	Stats *stats.Scope
+	// Tunnel opens a byte stream to authority, a host:port, through a CONNECT of
+	// a cluster, for the flow info, which may be nil. It is asked for each
+	// connection of a culvert.v1.TunnelTransport. Without it there is none.
+	Tunnel func(ctx context.Context, cluster, authority string, info *network.StreamInfo) (network.Conn, error)
+	// Log is for what no connection can be told; nil: nowhere.
+	Log *slog.Logger
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.Stats == nil {
+		d.Stats = stats.NewStore().Scope("")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	return d
 }
 
 // NewUpstream compiles an upstream transport_socket; nil is raw_buffer. Files
-// it names are read here, once.
+// it names are read here, and again when they change if there is a Secrets.
 func NewUpstream(ts *corev3.TransportSocket, d Deps) (Upstream, error) {
+	d = d.withDefaults()
 	m, err := unpack(ts)
 	if err != nil {
 		return nil, err
@@ -77,8 +112,9 @@ func NewUpstream(ts *corev3.TransportSocket, d Deps) (Upstream, error) {
 }
 
 // NewDownstream compiles a downstream transport_socket; nil is raw_buffer.
-// Files it names are read here, once.
+// Files it names are read here, and again when they change if there is a Secrets.
 func NewDownstream(ts *corev3.TransportSocket, d Deps) (Downstream, error) {
+	d = d.withDefaults()
 	m, err := unpack(ts)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"culvert/configs/field"
 	"culvert/proxy/datasource"
@@ -34,24 +35,32 @@ type peerNames struct{ sni, host string }
 type verifier struct {
 	usage x509.ExtKeyUsage
 	// chain: the certificate must lead to roots; nil are the system's.
-	chain  bool
-	roots  *x509.CertPool
-	public bool // roots are the system's
-	names  nameRule
-	sans   []sanMatcher
-	pins   []pin
-	crls   *revocations
+	chain    bool
+	roots    *x509.CertPool
+	trusted  []Certificate // what is in roots; the system's are not listed
+	public   bool          // roots are the system's
+	maxDepth int           // certificates above the leaf, the root among them
+	ageless  bool          // whether a certificate is in its time does not matter
+	names    nameRule
+	sans     []sanMatcher
+	pins     []pin
+	crls     *revocations
 }
+
+// defaultDepth is what a chain may have above its leaf, as Envoy's
+// max_verify_depth.
+const defaultDepth = 100
 
 // newVerifier compiles a validation_context. Nil, and no error, means that the
 // context accepts any certificate by its own word.
 func newVerifier(m *tlsv3.CertificateValidationContext, usage x509.ExtKeyUsage, d Deps) (*verifier, error) {
-	v := &verifier{usage: usage}
+	v := &verifier{usage: usage, maxDepth: defaultDepth, ageless: m.GetAllowExpiredCertificate()}
+	if depth := m.GetMaxVerifyDepth(); depth != nil {
+		v.maxDepth = int(depth.GetValue())
+	}
 	var errs []error
 	if m.GetTrustedCa() != nil {
-		roots, err := loadRoots(m)
-		errs = append(errs, field.At("trusted_ca", err))
-		v.chain, v.roots = true, roots
+		errs = append(errs, field.At("trusted_ca", v.trust(m)))
 	}
 	if m.GetSystemRootCerts() != nil {
 		if v.chain {
@@ -69,8 +78,7 @@ func newVerifier(m *tlsv3.CertificateValidationContext, usage x509.ExtKeyUsage, 
 			"SAN-based verification of peer certificates without trusted CA is insecure and not allowed"))
 	}
 	if m.GetCrl() != nil {
-		v.crls, err = loadRevocations(m.GetCrl(), m.GetOnlyVerifyLeafCertCrl())
-		errs = append(errs, field.At("crl", err))
+		errs = append(errs, field.At("crl", v.revoke(m)))
 	}
 	if err := field.Join(errs...); err != nil {
 		return nil, err
@@ -81,28 +89,36 @@ func newVerifier(m *tlsv3.CertificateValidationContext, usage x509.ExtKeyUsage, 
 	return v, nil
 }
 
-// verify returns why the certificates a peer showed are not accepted.
+// verify returns why the certificates a peer showed are not accepted, a
+// *verifyError.
 func (v *verifier) verify(shown []*x509.Certificate, names peerNames) error {
 	if len(shown) == 0 {
-		return errors.New("certificate: none was shown")
+		return &verifyError{failNoCertificate, errors.New("certificate: none was shown")}
 	}
 	leaf := shown[0]
+	refuse := func(f failure, err error) error {
+		return &verifyError{f, fmt.Errorf("certificate %s: %w", subject(leaf), err)}
+	}
 	if v.chain {
 		if err := v.verifyChain(shown); err != nil {
-			return fmt.Errorf("certificate %s: %w", subject(leaf), err)
+			return refuse(failChain, err)
 		}
 	}
 	if err := v.verifyNames(leaf, names); err != nil {
-		return fmt.Errorf("certificate %s: %w", subject(leaf), err)
+		return refuse(failName, err)
 	}
 	if !v.pinned(leaf) {
-		return fmt.Errorf("certificate %s: is none of those pinned", subject(leaf))
+		return refuse(failPin, errors.New("is none of those pinned"))
 	}
 	return nil
 }
 
-// verifyChain finds a chain to a root, none of it revoked.
+// verifyChain finds a chain to a root that is short enough and none of which is
+// revoked.
 func (v *verifier) verifyChain(shown []*x509.Certificate) error {
+	if v.ageless {
+		shown = agelessCopies(shown)
+	}
 	intermediates := x509.NewCertPool()
 	for _, c := range shown[1:] {
 		intermediates.AddCert(c)
@@ -110,15 +126,38 @@ func (v *verifier) verifyChain(shown []*x509.Certificate) error {
 	chains, err := shown[0].Verify(x509.VerifyOptions{
 		Roots: v.roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{v.usage},
 	})
-	if err != nil || v.crls == nil {
+	if err != nil {
 		return err
 	}
 	for _, chain := range chains {
-		if err = v.crls.check(chain); err == nil {
+		if err = v.checkChain(chain); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// checkChain judges a chain that leads to a root, leaf first and root last.
+func (v *verifier) checkChain(chain []*x509.Certificate) error {
+	if depth := len(chain) - 1; depth > v.maxDepth {
+		return fmt.Errorf("its chain has %d certificates above it, more than max_verify_depth %d", depth, v.maxDepth)
+	}
+	if v.crls == nil {
+		return nil
+	}
+	return v.crls.check(chain)
+}
+
+// agelessCopies are copies of certificates that are valid at any time; what
+// their issuers signed is not touched.
+func agelessCopies(list []*x509.Certificate) []*x509.Certificate {
+	out := make([]*x509.Certificate, len(list))
+	for i, c := range list {
+		out[i] = new(x509.Certificate)
+		*out[i] = *c
+		out[i].NotBefore, out[i].NotAfter = time.Unix(0, 0), time.Unix(1<<40, 0)
+	}
+	return out
 }
 
 func (v *verifier) verifyNames(leaf *x509.Certificate, names peerNames) error {
@@ -191,28 +230,64 @@ func loadPins(m *tlsv3.CertificateValidationContext) (pins []pin, err error) {
 	return pins, field.Join(errs...)
 }
 
-// loadRoots reads trusted_ca: every certificate in it must be one.
-func loadRoots(m *tlsv3.CertificateValidationContext) (*x509.CertPool, error) {
+// trust reads trusted_ca: every certificate in it must be one, and every
+// revocation list counts.
+func (v *verifier) trust(m *tlsv3.CertificateValidationContext) error {
 	content, place, err := datasource.Read(m.GetTrustedCa())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	pool, n := x509.NewCertPool(), 0
+	v.chain, v.roots = true, x509.NewCertPool()
+	var roots []*x509.Certificate
 	for block := range pemBlocks(content) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("certificate %d of %s: %w", n+1, place, err)
+			return fmt.Errorf("certificate %d of %s: %w", len(roots)+1, place, err)
 		}
-		pool.AddCert(cert)
-		n++
+		roots = append(roots, cert)
+		v.trusted = append(v.trusted, Certificate{Place: place, Authority: true, Certificate: cert})
 	}
-	if n == 0 {
-		return nil, fmt.Errorf("no PEM certificate in %s", place)
+	if len(roots) == 0 {
+		return fmt.Errorf("no PEM certificate in %s", place)
 	}
-	return pool, nil
+	if v.ageless {
+		roots = agelessCopies(roots)
+	}
+	for _, c := range roots {
+		v.roots.AddCert(c)
+	}
+	return v.addRevocations(m, content, place)
+}
+
+// revoke reads crl.
+func (v *verifier) revoke(m *tlsv3.CertificateValidationContext) error {
+	content, place, err := datasource.Read(m.GetCrl())
+	if err != nil {
+		return err
+	}
+	before := v.crls.count()
+	if err := v.addRevocations(m, content, place); err != nil {
+		return err
+	}
+	if v.crls.count() == before {
+		return fmt.Errorf("no PEM revocation list in %s", place)
+	}
+	return nil
+}
+
+func (v *verifier) addRevocations(m *tlsv3.CertificateValidationContext, content []byte, place string) error {
+	lists, err := parseRevocations(content, place)
+	if err != nil || len(lists) == 0 {
+		return err
+	}
+	if v.crls == nil {
+		v.crls = &revocations{leafOnly: m.GetOnlyVerifyLeafCertCrl()}
+	}
+	v.crls.lists = append(v.crls.lists, lists...)
+	return nil
 }
 
 // pemBlocks goes through the PEM blocks of a file.
