@@ -121,3 +121,21 @@ func TestPathName(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// A connection that flows share remembers the way of the first, and no more.
+func TestSharedInner(t *testing.T) {
+	s := NewStreamInfo(1)
+	s.SetFilterState("secret", "x")
+	for i := range MaxHops {
+		if err := s.Enter("a"); err != nil {
+			t.Fatalf("visit %d: %v", i, err)
+		}
+		s = s.SharedInner(uint64(i+2), InternalAddress("a", ""))
+	}
+	if err := s.Enter("a"); err == nil {
+		t.Error("a loop over shared connections is not found")
+	}
+	if _, ok := s.LookupFilterState("secret"); ok || s.Restored() || s.LocalAddress != InternalAddress("a", "") {
+		t.Error("it knows more than it should")
+	}
+}

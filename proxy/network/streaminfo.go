@@ -148,6 +148,29 @@ func (s *StreamInfo) InnerAt(id uint64, at Address) *StreamInfo {
 	return c
 }
 
+// SharedInner is the info of a connection to the internal endpoint at that
+// several flows share, s being the first: of s it has only what tells a loop
+// from a chain, and it does not hold on to s.
+func (s *StreamInfo) SharedInner(id uint64, at Address) *StreamInfo {
+	c := NewStreamInfo(id)
+	c.RemoteAddress, c.DirectRemoteAddress = InternalClient(), InternalClient()
+	c.LocalAddress, c.DirectLocalAddress = at, at
+	c.hops, c.Parent = s.hops, s.visited()
+	return c
+}
+
+// visited is the path of s through internal listeners and nothing else.
+func (s *StreamInfo) visited() *StreamInfo {
+	if s == nil {
+		return nil
+	}
+	outer := s.Parent.visited()
+	if s.entered == "" {
+		return outer
+	}
+	return &StreamInfo{Parent: outer, Start: s.Start, hops: s.hops, entered: s.entered}
+}
+
 // Restored reports whether the local address is where the flow was going rather
 // than where it arrived: it was captured, or a filter put the original back.
 func (s *StreamInfo) Restored() bool {
