@@ -18,7 +18,7 @@ func (s *session) passOn(ctx, within context.Context, h network.Handler) error {
 	child := s.child()
 	s.p.deps.Flows.Add(child)
 	defer s.p.deps.Flows.Remove(child)
-	f := &innerFlow{outer: s.flow, session: s, info: child, within: within}
+	f := &innerFlow{session: s, info: child, within: within}
 	err := h.ServeFlow(ctx, f)
 	f.bounds.stop()
 	s.info.Meter.Received(int(child.Meter.BytesReceived()))
@@ -51,7 +51,6 @@ func (s *session) child() *network.StreamInfo {
 
 // innerFlow is the flow as the internal listener sees it.
 type innerFlow struct {
-	outer   network.Flow
 	session *session
 	info    *network.StreamInfo
 	within  context.Context // of the attempt
@@ -73,7 +72,7 @@ func (f *innerFlow) Accept(ctx context.Context) (network.Conn, error) {
 	if f.rejected != nil {
 		return nil, f.rejected
 	}
-	c, err := f.outer.Accept(ctx)
+	c, err := f.session.accept(ctx)
 	if err == nil && !f.accepted {
 		f.accepted = true
 		f.info.Mark(network.StepAccepted)

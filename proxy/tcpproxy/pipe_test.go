@@ -3,6 +3,7 @@ package tcpproxy
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type half struct {
 	buf    []byte
 	closed bool
 	err    error
+	late   bool // the read deadline has passed
 }
 
 func newHalf() *half {
@@ -40,7 +42,7 @@ func (p *pipeEnd) Read(b []byte) (int, error) {
 	h := p.in
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.buf) == 0 && !h.closed && h.err == nil {
+	for len(h.buf) == 0 && !h.closed && h.err == nil && !h.late {
 		h.ready.Wait()
 	}
 	if len(h.buf) > 0 {
@@ -50,6 +52,9 @@ func (p *pipeEnd) Read(b []byte) (int, error) {
 	}
 	if h.err != nil {
 		return 0, h.err
+	}
+	if !h.closed {
+		return 0, os.ErrDeadlineExceeded
 	}
 	return 0, io.EOF
 }
@@ -87,8 +92,17 @@ func (p *pipeEnd) Abort(cause error) {
 // Close is silent if both directions have ended.
 func (p *pipeEnd) Close() error { p.Abort(net.ErrClosed); return nil }
 
-func (p *pipeEnd) LocalAddr() net.Addr              { return network.PipeAddress("a") }
-func (p *pipeEnd) RemoteAddr() net.Addr             { return network.PipeAddress("b") }
-func (p *pipeEnd) SetDeadline(time.Time) error      { return nil }
-func (p *pipeEnd) SetReadDeadline(time.Time) error  { return nil }
+func (p *pipeEnd) LocalAddr() net.Addr         { return network.PipeAddress("a") }
+func (p *pipeEnd) RemoteAddr() net.Addr        { return network.PipeAddress("b") }
+func (p *pipeEnd) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline knows the past and never.
+func (p *pipeEnd) SetReadDeadline(t time.Time) error {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	p.in.late = !t.IsZero()
+	p.in.ready.Broadcast()
+	return nil
+}
+
 func (p *pipeEnd) SetWriteDeadline(time.Time) error { return nil }

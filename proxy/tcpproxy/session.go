@@ -22,7 +22,8 @@ type session struct {
 	idle     time.Duration // 0: none
 	duration time.Duration // of the whole session, 0: no bound
 
-	answered func() // ends the bounds of the connect, which was answered
+	answered func()     // ends the bounds of the connect, which was answered
+	early    *earlyData // nil: the flow is not accepted before its far half is open
 }
 
 // ServeFlow connects a flow to the far end and serves it to its end.
@@ -37,6 +38,9 @@ func (p *TCPProxy) ServeFlow(ctx context.Context, f network.Flow) error {
 		p.record(s.info, accesslog.TcpConnectionStart)
 	}
 	err := s.serve(ctx)
+	if s.early != nil {
+		s.early.lost(nil)
+	}
 	p.n.rxBytes.Add(s.info.Meter.BytesReceived())
 	p.n.txBytes.Add(s.info.Meter.BytesSent())
 	p.record(s.info, accesslog.TcpConnectionEnd)
@@ -44,6 +48,9 @@ func (p *TCPProxy) ServeFlow(ctx context.Context, f network.Flow) error {
 }
 
 func (s *session) serve(ctx context.Context) error {
+	if proceed, err := s.begin(ctx); !proceed {
+		return err
+	}
 	up, err := s.connect(ctx)
 	switch {
 	case errors.Is(err, errServed):
@@ -52,7 +59,7 @@ func (s *session) serve(ctx context.Context) error {
 		s.reject(err)
 		return err
 	}
-	down, err := s.flow.Accept(ctx)
+	down, err := s.accept(ctx)
 	if err != nil {
 		up.Abort(err)
 		err = network.WithReason(network.ReasonCanceled, fmt.Errorf("accept: %w", err))
@@ -106,7 +113,7 @@ func (s *session) connect(ctx context.Context) (network.Conn, error) {
 // whileAwaited is the context of the attempts: it ends with the handler's, when
 // the peer gives up, and when a bound of the session is reached.
 func (s *session) whileAwaited(ctx context.Context) (context.Context, context.CancelFunc) {
-	within, cancel := context.WithCancelCause(s.flow.Context())
+	within, cancel := context.WithCancelCause(s.peer())
 	stops := []func() bool{context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })}
 	bound := func(d time.Duration, cause error) {
 		if d > 0 {
@@ -133,7 +140,7 @@ func (s *session) gaveUp(within context.Context, err error) error {
 	cause := context.Cause(within)
 	switch {
 	case s.timedOut(cause):
-	case s.flow.Context().Err() != nil:
+	case s.peer().Err() != nil:
 		cause = network.WithReason(network.ReasonCanceled, cause)
 		s.info.Flags |= network.FlagDC
 	}
@@ -170,12 +177,6 @@ func failureDetail(flag network.Flag) string {
 		n = 3
 	}
 	return fmt.Sprintf("tcp_initializion_failure:%d", n)
-}
-
-// reject answers no. The flags are set by now.
-func (s *session) reject(err error) {
-	s.info.Cause = err
-	s.flow.Reject(err)
 }
 
 // connected notes that the flow was answered yes.

@@ -7,7 +7,7 @@ import (
 
 // counters are tcp.<stat_prefix>.*, under Envoy's names.
 type counters struct {
-	total, noRoute, rxBytes, txBytes, idleTimeout, maxDuration *stats.Counter
+	total, noRoute, rxBytes, txBytes, idleTimeout, maxDuration, earlyData *stats.Counter
 }
 
 func newCounters(store *stats.Store, prefix string) counters {
@@ -20,6 +20,7 @@ func newCounters(store *stats.Store, prefix string) counters {
 		txBytes:     s.Counter("downstream_cx_tx_bytes_total"),
 		idleTimeout: s.Counter("idle_timeout"),
 		maxDuration: s.Counter("max_downstream_connection_duration"),
+		earlyData:   s.Counter("early_data_received_count_total"),
 	}
 }
 
