@@ -146,19 +146,16 @@ func constant(s string, ok bool) operator {
 	}}
 }
 
-// uniqueID is a random UUID, version 4 (RFC 9562 §5.4), new at each use.
-func uniqueID(dst []byte, _ *Context) ([]byte, bool) {
+func uniqueID(dst []byte, _ *Context) ([]byte, bool) { return append(dst, NewUUID()...), true }
+
+// NewUUID is a random UUID, version 4 (RFC 9562 §5.4), new at each call.
+func NewUUID() string {
 	var u [16]byte
 	_, _ = rand.Read(u[:]) // never fails: crypto/rand ends the process instead
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
-	for i, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
-		if i > 0 {
-			dst = append(dst, '-')
-		}
-		dst = hex.AppendEncode(dst, part)
-	}
-	return dst, true
+	s := hex.EncodeToString(u[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
 // isEnvoys reports an operator that Envoy has and culvert does not, so that

@@ -11,11 +11,15 @@ func Honoured() field.Honoured {
 			"access_log_options access_log_flush_interval flush_access_log_on_connected upstream_connect_mode max_early_data_bytes",
 		pkg + "TcpProxy.WeightedCluster":               "clusters",
 		pkg + "TcpProxy.WeightedCluster.ClusterWeight": "name weight",
-		pkg + "TcpProxy.TunnelingConfig":               "hostname headers_to_add",
-		pkg + "TcpProxy.TcpAccessLogOptions":           "access_log_flush_interval flush_access_log_on_connected flush_access_log_on_start",
-		"envoy.config.core.v3.BackoffStrategy":         "base_interval max_interval",
-		"envoy.config.core.v3.HeaderValueOption":       "header append append_action keep_empty_value",
-		"envoy.config.core.v3.HeaderValue":             "key value raw_value",
-		"envoy.type.v3.Percent":                        "value",
+		pkg + "TcpProxy.TunnelingConfig": "hostname use_post post_path headers_to_add propagate_response_headers " +
+			"propagate_response_trailers request_id_extension request_id_header request_id_metadata_key",
+		pkg + "TcpProxy.TcpAccessLogOptions":     "access_log_flush_interval flush_access_log_on_connected flush_access_log_on_start",
+		"envoy.config.core.v3.BackoffStrategy":   "base_interval max_interval",
+		"envoy.config.core.v3.HeaderValueOption": "header append append_action keep_empty_value",
+		"envoy.config.core.v3.HeaderValue":       "key value raw_value",
+		"envoy.type.v3.Percent":                  "value",
+		// Both speak of tracing only, of which there is none.
+		"envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig":                        "pack_trace_reason use_request_id_for_trace_sampling",
+		"envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension": "typed_config",
 	}
 }

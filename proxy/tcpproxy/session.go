@@ -198,6 +198,9 @@ func (s *session) relay(ctx context.Context, down, up network.Conn) error {
 	stop := s.startPeriodicLog()
 	res := network.Relay(ctx, down, up, opt)
 	stop()
+	if s.p.tunnel != nil {
+		s.p.tunnel.propagate.ended(s.info, up)
+	}
 	s.ended(res)
 	return res.Err
 }

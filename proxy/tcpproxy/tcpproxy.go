@@ -140,5 +140,5 @@ func (p *TCPProxy) open(ctx context.Context, info *network.StreamInfo) (network.
 	if p.tunnel == nil || stateBool(info, stateDisableTunneling) {
 		return c.Open(ctx, info)
 	}
-	return p.deps.Tunnel(c, p.tunnel.head).Open(ctx, info)
+	return p.tunnel.open(ctx, c, p.deps, info)
 }

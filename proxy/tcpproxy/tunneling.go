@@ -1,6 +1,7 @@
 package tcpproxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,28 +11,23 @@ import (
 	"culvert/proxy/format"
 	"culvert/proxy/network"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 )
 
 // tunneling is tunneling_config, compiled: how to ask for a flow's tunnel.
 type tunneling struct {
-	hostname *format.Format
-	headers  []headerToAdd
-}
-
-type headerToAdd struct {
-	name      string // lower case
-	value     *format.Format
-	action    corev3.HeaderValueOption_HeaderAppendAction
-	keepEmpty bool
+	hostname  *format.Format
+	path      string // of a POST; empty: CONNECT
+	requestID *requestID
+	headers   []headerToAdd
+	propagate propagation
 }
 
 func newTunneling(m *tcpproxyv3.TcpProxy_TunnelingConfig) (*tunneling, error) {
 	if m == nil {
 		return nil, nil
 	}
-	t := &tunneling{}
+	t := &tunneling{propagate: propagation{m.GetPropagateResponseHeaders(), m.GetPropagateResponseTrailers()}}
 	var errs []error
 	var err error
 	if t.hostname, err = format.Compile(m.GetHostname()); err != nil {
@@ -40,6 +36,10 @@ func newTunneling(m *tcpproxyv3.TcpProxy_TunnelingConfig) (*tunneling, error) {
 	if m.GetHostname() == "" {
 		errs = append(errs, field.Errorf("hostname", "is empty"))
 	}
+	t.path, err = postPath(m)
+	errs = append(errs, err)
+	t.requestID, err = newRequestID(m)
+	errs = append(errs, err)
 	for i, o := range m.GetHeadersToAdd() {
 		h, err := newHeaderToAdd(o)
 		if err != nil {
@@ -51,52 +51,45 @@ func newTunneling(m *tcpproxyv3.TcpProxy_TunnelingConfig) (*tunneling, error) {
 	return t, field.Join(errs...)
 }
 
-func newHeaderToAdd(o *corev3.HeaderValueOption) (headerToAdd, error) {
-	h := headerToAdd{
-		name: strings.ToLower(o.GetHeader().GetKey()), action: o.GetAppendAction(), keepEmpty: o.GetKeepEmptyValue(),
-	}
-	if a := o.GetAppend(); a != nil && !a.GetValue() { // deprecated: append: false
-		h.action = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-	}
+// postPath is the path of a POST, empty for CONNECT.
+func postPath(m *tcpproxyv3.TcpProxy_TunnelingConfig) (string, error) {
+	path := m.GetPostPath()
 	switch {
-	case strings.HasPrefix(h.name, ":") || h.name == "host":
-		return h, field.Errorf("header.key", ":-prefixed or host headers may not be modified")
-	case !codec.ValidName(h.name):
-		return h, field.Errorf("header.key", "%q is not a header name", o.GetHeader().GetKey())
-	case isConnectionHeader(h.name):
-		return h, field.Errorf("header.key", "%s belongs to the connection, not to the request", h.name)
+	case path != "" && !m.GetUsePost():
+		return "", field.WithFix(field.Errorf("post_path", "Can't set a post path when POST method isn't used"), "use_post: true")
+	case path == "" && m.GetUsePost():
+		return "/", nil
+	case path != "" && !validPath(path):
+		return "", field.Errorf("post_path", "%q is not a path", path)
 	}
-	text := o.GetHeader().GetValue()
-	if text == "" {
-		text = string(o.GetHeader().GetRawValue())
-	}
-	var err error
-	h.value, err = format.Compile(text)
-	return h, field.At("header.value", err)
+	return path, nil
 }
 
-// isConnectionHeader names what HTTP/2 forbids (RFC 9113 §8.2.2) and what would
-// announce a body that a tunnel has not.
-func isConnectionHeader(name string) bool {
-	switch name {
-	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "te", "content-length":
-		return true
+// validPath wants visible ASCII that begins with a slash and has no fragment
+// (RFC 9112 §3.2.1).
+func validPath(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
 	}
-	return false
+	return s[0] == '/'
 }
 
 // errNotAValue is a substituted value that would break a head apart. What a
 // flow brings with it (SNI, metadata) is a stranger's word.
 var errNotAValue = errors.New("the substituted value is not one")
 
-// head is the CONNECT for a flow.
-func (t *tunneling) head(info *network.StreamInfo) (*codec.Request, error) {
-	c := &format.Context{Info: info}
+// head is the request for a flow's tunnel, over an encrypted connection or not.
+func (t *tunneling) head(info *network.StreamInfo, secure bool) (*codec.Request, error) {
+	req := t.request(secure)
+	t.requestID.add(req, info)
+	c := &format.Context{Info: info, Request: req}
 	authority := t.hostname.String(c)
 	if !validAuthority(authority) {
 		return nil, network.WithReason(network.ReasonDenied, fmt.Errorf("hostname: %w", errNotAValue))
 	}
-	req := &codec.Request{Method: "CONNECT", Authority: authority}
+	req.Authority = authority
 	for _, h := range t.headers {
 		v := h.value.String(c)
 		if !codec.ValidValue(v) {
@@ -107,25 +100,35 @@ func (t *tunneling) head(info *network.StreamInfo) (*codec.Request, error) {
 	return req, nil
 }
 
-func (h *headerToAdd) apply(f *codec.Fields, value string) {
-	if value == "" && !h.keepEmpty {
-		return
+// request is the method with what belongs to it. :scheme is that of the
+// connection, which HTTP/1.1 does not send.
+func (t *tunneling) request(secure bool) *codec.Request {
+	if t.path == "" {
+		return &codec.Request{Method: "CONNECT"}
 	}
-	has := f.Has(h.name)
-	switch h.action {
-	case corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD:
-		f.Add(h.name, value)
-	case corev3.HeaderValueOption_ADD_IF_ABSENT:
-		if !has {
-			f.Add(h.name, value)
-		}
-	case corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD:
-		f.Set(h.name, value)
-	case corev3.HeaderValueOption_OVERWRITE_IF_EXISTS:
-		if has {
-			f.Set(h.name, value)
-		}
+	scheme := "http"
+	if secure {
+		scheme = "https"
 	}
+	return &codec.Request{Method: "POST", Scheme: scheme, Path: t.path, HasPath: true}
+}
+
+// halfCloseDetail marks a tunnel whose half-close is TLS's close_notify: an
+// HTTP/1.1 CONNECT over TLS has no other word for it, and a peer that answers it
+// by closing both directions, as TLS 1.2 has it (RFC 5246 §7.2.1), may cut what
+// it was still to send.
+const halfCloseDetail = "half_close_by_close_notify"
+
+// open asks a cluster for a flow's tunnel.
+func (t *tunneling) open(ctx context.Context, c Cluster, deps Deps, info *network.StreamInfo) (network.Conn, network.Handler, error) {
+	secure := c.Secure()
+	up := deps.Tunnel(c, func(info *network.StreamInfo) (*codec.Request, error) { return t.head(info, secure) })
+	conn, handler, err := up.Open(ctx, info)
+	t.propagate.answered(info, conn, err)
+	if u := info.Upstream(); err == nil && u != nil && t.path == "" && u.TLS != nil && strings.HasPrefix(u.Protocol, "HTTP/1.") {
+		info.Details = halfCloseDetail
+	}
+	return conn, handler, err
 }
 
 // validAuthority wants one word of printable ASCII without what would end an

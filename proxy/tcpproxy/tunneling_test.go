@@ -68,7 +68,7 @@ func TestG01G07G15G35Head(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req, err := tun.head(flowInfo())
+			req, err := tun.head(flowInfo(), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestHeaderInjection(t *testing.T) {
 		info := network.NewStreamInfo(1)
 		info.ServerName = tt.name
 		info.SetMetadata("a", "b", tt.meta)
-		if req, err := tun.head(info); err == nil {
+		if req, err := tun.head(info, false); err == nil {
 			if !validAuthority(req.Authority) || !codec.ValidValue(req.Header.Get("x-user")) {
 				t.Errorf("%q, %q: %+v", tt.name, tt.meta, req)
 			}
@@ -130,7 +130,7 @@ func FuzzHead(f *testing.F) {
 		info := network.NewStreamInfo(1)
 		info.ServerName = name
 		info.SetMetadata("a", "b", meta)
-		req, err := tun.head(info)
+		req, err := tun.head(info, false)
 		if err != nil {
 			return
 		}
