@@ -30,8 +30,9 @@ const (
 // gatewayName is the name in the gateway's certificate.
 const gatewayName = "gateway.demo.test"
 
-// captureConfig is the configuration of the capturing culvert.
-func captureConfig(w *world) string {
+// captureConfig is the configuration of the capturing culvert; its device is in
+// the application's namespace.
+func captureConfig(w *world, netns string) string {
 	return fmt.Sprintf(`# app -> TUN -> this culvert -> CONNECT over HTTP/2 over TLS -> gateway
 admin:
   address: {pipe: {path: %[1]q}}
@@ -93,7 +94,7 @@ static_resources:
       endpoints:
       - lb_endpoints:
         - endpoint: {address: {socket_address: {address: %[10]s, port_value: %[11]d}}}
-`, w.file("capture.sock"), w.app.Path(), tunAddress4, tunAddress6, w.file("capture.log"), gatewayName,
+`, w.file("capture.sock"), netns, tunAddress4, tunAddress6, w.file("capture.log"), gatewayName,
 		w.file("client.pem"), w.file("client.key"), w.file("ca.pem"), gatewayAddress, gatewayPort)
 }
 

@@ -95,7 +95,7 @@ func (d *demo) startAll(ctx context.Context) (err error) {
 	if d.gateway, err = d.w.start(ctx, "gateway", d.w.gateway, gatewayConfig(d.w)); err != nil {
 		return err
 	}
-	if d.capture, err = d.w.start(ctx, "capture", d.w.client, captureConfig(d.w)); err != nil {
+	if d.capture, err = d.w.start(ctx, "capture", d.w.client, captureConfig(d.w, d.w.app.Path())); err != nil {
 		return err
 	}
 	if d.breaks == BreakGateway {

@@ -47,7 +47,7 @@ func (p *printer) topology() {
  ┌───────────────┐      ┌───────────────┐       ┌────────────────┐       ┌────────────────┐
  │ curl          │      │ culvert       │ HTTP/2│ culvert        │  TCP  │ HTTP server    │
  │   only way    │ TUN  │  captures,    │CONNECT│  terminates,   │       │ %-14s │
- │   out: TUN ───┼──────┼─▶ tunnels ────┼──TLS──┼─▶ connects ────┼───────┼─▶ %-11s │
+ │   out: TUN ───┼──────┼─▶ tunnels ────┼──TLS──┼─▶ connects ────┼───────┼─▶ %-12s │
  │ 198.18.0.1    │      │ %-13s │       │ %-14s │       │                │
  └───────────────┘      └───────────────┘       └────────────────┘       └────────────────┘
 `, originAddress4, "port 80", clientAddress, gatewayAddress)
