@@ -39,6 +39,18 @@ func (s *StreamInfo) LookupFilterState(name string) (any, bool) {
 	return nil, false
 }
 
+// Connection is the info of the connection that the exchange s came on; s
+// itself where it is one.
+func (s *StreamInfo) Connection() *StreamInfo {
+	for {
+		outer := s.sameConnection()
+		if outer == nil {
+			return s
+		}
+		s = outer
+	}
+}
+
 // sameConnection is the info of the connection that an exchange came on.
 func (s *StreamInfo) sameConnection() *StreamInfo {
 	if s.Parent == nil || s.Parent.ConnectionID != s.ConnectionID {
