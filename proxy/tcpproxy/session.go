@@ -51,6 +51,7 @@ func (s *session) serve(ctx context.Context) error {
 	if proceed, err := s.begin(ctx); !proceed {
 		return err
 	}
+	s.p.hash.note(s.info)
 	up, err := s.connect(ctx)
 	switch {
 	case errors.Is(err, errServed):

@@ -65,6 +65,7 @@ type TCPProxy struct {
 	pick        picker
 	tunnel      *tunneling // nil: raw
 	mode        connectMode
+	hash        *hashPolicy
 	attempts    int
 	backoff     *backoff // nil: none
 	idle        time.Duration
@@ -93,15 +94,16 @@ func New(m *tcpproxyv3.TcpProxy, d Deps) (*TCPProxy, error) {
 	if v := m.GetIdleTimeout(); v != nil {
 		p.idle = v.AsDuration()
 	}
-	var errs [6]error
+	var errs [7]error
 	p.pick, errs[0] = newPicker(m)
 	p.tunnel, errs[1] = newTunneling(m.GetTunnelingConfig())
 	p.backoff, errs[2] = newBackoff(m.GetBackoffOptions())
 	p.log, errs[3] = accesslog.New(m.GetAccessLog(), d.AccessLog)
 	p.logOptions, errs[4] = newLogOptions(m)
 	p.mode, errs[5] = newConnectMode(m)
+	p.hash, errs[6] = newHashPolicy(m.GetHashPolicy())
 	err := field.Join(errs[0], field.At("tunneling_config", errs[1]), field.At("backoff_options", errs[2]),
-		field.At("access_log", errs[3]), errs[4], errs[5], p.checkClusters(m))
+		field.At("access_log", errs[3]), errs[4], errs[5], field.At("hash_policy", errs[6]), p.checkClusters(m))
 	if err != nil {
 		return nil, err
 	}
