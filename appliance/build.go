@@ -6,6 +6,7 @@ import (
 
 	"culvert/configs"
 	"culvert/configs/field"
+	"culvert/netstack"
 	"culvert/proxy/cluster"
 	"culvert/proxy/codec"
 	"culvert/proxy/hcm"
@@ -49,13 +50,15 @@ type builder struct {
 	a *Appliance
 	g *generation
 
-	internalListeners bool // the bootstrap extension is there
+	internalListeners bool               // the bootstrap extension is there
+	bindings          *netstack.Bindings // of all netstacks
 }
 
 func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: transport.Deps{},
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
+		Bound: b.bound,
 	})
 	return err
 }

@@ -24,7 +24,8 @@ func Honoured() field.Honoured {
 		"envoy.extensions.bootstrap.internal_listener.v3.InternalListener":       "",
 		"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config",
 		"culvert.v1.Tun": "name addresses mtu routes exclude_routes tcp_listener device netns queue_length " +
-			"table rule_priority mark max_pending_connects max_pending_connects_per_source max_flows",
+			"table rule_priority mark max_pending_connects max_pending_connects_per_source max_flows netstack_listeners",
+		"culvert.v1.NetstackListener": "address port listener",
 	}
 	h.Merge(accesslog.Honoured(), cluster.Honoured(), hcm.Honoured(), listener.Honoured(), route.Honoured(),
 		router.Honoured(), tcpproxy.Honoured(), transport.Honoured())

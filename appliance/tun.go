@@ -40,7 +40,7 @@ func (e *deviceLostError) Unwrap() error { return e.err }
 
 // openTuns opens every device, or none.
 func (a *Appliance) openTuns(g *generation) error {
-	for _, spec := range g.tuns {
+	for _, spec := range devices(g.tuns) {
 		t, err := a.openTun(spec)
 		if err != nil {
 			for _, opened := range a.tuns {

@@ -30,14 +30,19 @@ type tunSpec struct {
 	plan    host.Plan // Interface is set once the kernel has named it
 	capture netstack.Config
 	mark    uint32
+
+	none     bool // no device: what is bound is reached by payload of tunnels only
+	bindings []netstack.Binding
 }
 
 // newTunSpec reads the message; errors carry paths within it.
 func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
-	s := &tunSpec{msg: m, netns: m.GetNetns(), mark: m.GetMark()}
+	s := &tunSpec{msg: m, netns: m.GetNetns(), mark: m.GetMark(), none: m.GetDevice() == culvertv1.Tun_NONE}
 	var errs []error
 	switch m.GetDevice() {
 	case culvertv1.Tun_AUTO, culvertv1.Tun_TUN:
+	case culvertv1.Tun_NONE:
+		errs = append(errs, withoutDevice(m))
 	default:
 		errs = append(errs, field.Errorf("device", "%v is not supported yet: use TUN", m.GetDevice()))
 	}
@@ -51,7 +56,7 @@ func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
 		MaxPendingConnects: int(m.GetMaxPendingConnects()), MaxPendingPerSource: int(m.GetMaxPendingConnectsPerSource()),
 		MaxFlows: int(m.GetMaxFlows()),
 	}
-	errs = append(errs, s.readPlan(m))
+	errs = append(errs, s.readPlan(m), s.readBindings(m))
 	return s, field.Join(errs...)
 }
 
@@ -136,12 +141,17 @@ func (s *tunSpec) captured(a netip.Addr) bool {
 }
 
 // sameTuns reports whether a new configuration captures as the old one did:
-// devices outlive a reload.
+// devices outlive a reload. What has no device is made anew.
 func sameTuns(old, now []*tunSpec) error {
-	same := slices.EqualFunc(old, now, func(a, b *tunSpec) bool { return proto.Equal(a.msg, b.msg) })
+	same := slices.EqualFunc(devices(old), devices(now), func(a, b *tunSpec) bool { return proto.Equal(a.msg, b.msg) })
 	if same {
 		return nil
 	}
 	return field.WithFix(field.Errorf("bootstrap_extensions", "the TUN devices differ from the running ones: a reload cannot change them"),
 		"restart to change them")
+}
+
+// devices are the specs that have one.
+func devices(specs []*tunSpec) []*tunSpec {
+	return slices.DeleteFunc(slices.Clone(specs), func(s *tunSpec) bool { return s.none })
 }

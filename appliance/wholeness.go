@@ -43,7 +43,7 @@ func (b *builder) admin(m *bootstrapv3.Admin) error {
 // culvert itself.
 func (b *builder) wholeness() error {
 	list := b.g.doc.Bootstrap.GetStaticResources().GetListeners()
-	return field.Join(field.At("static_resources.listeners", distinct(list)), b.tunsHold(list))
+	return field.Join(field.At("static_resources.listeners", distinct(list)), b.tunsHold(list), b.bindAll())
 }
 
 // distinct finds listeners that shadow each other, in Envoy's words.

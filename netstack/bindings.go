@@ -44,7 +44,6 @@ func NewBindings(list []Binding) (*Bindings, error) {
 			errs = append(errs, field.At(field.Index("", i), err))
 			continue
 		}
-		x.Prefix = unmapped(x.Prefix)
 		if j, taken := first[place{x.Prefix, x.Port}]; taken {
 			errs = append(errs, field.Errorf(field.Index("", i), "%s port %d is bound to listener %q already, by [%d]",
 				x.Prefix, x.Port, list[j].Listener, j))
@@ -68,10 +67,12 @@ func (b *Bindings) add(x Binding) {
 
 // check refuses what nobody could connect to.
 func (x Binding) check() error {
-	ip := x.Prefix.Addr().Unmap()
+	ip := x.Prefix.Addr()
 	switch {
 	case !x.Prefix.IsValid():
 		return field.Errorf("address", "is not an address or a prefix")
+	case ip.Is4In6():
+		return field.Errorf("address", "%s is IPv4 in the clothes of IPv6: %s is meant", x.Prefix, ip.Unmap())
 	case x.Prefix != x.Prefix.Masked():
 		return field.Errorf("address", "%q has bits set behind its length: %v is meant", x.Prefix, x.Prefix.Masked())
 	case ip.IsUnspecified() && x.Prefix.IsSingleIP(), ip.IsMulticast(), ip.IsLoopback():
@@ -82,14 +83,6 @@ func (x Binding) check() error {
 		return field.Errorf("listener", "names no internal listener")
 	}
 	return nil
-}
-
-// unmapped is an IPv4 prefix in IPv6 clothes as what it is.
-func unmapped(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4In6() {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p
 }
 
 // Lookup finds the listener of an address and port.
