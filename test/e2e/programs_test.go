@@ -18,19 +18,23 @@ import (
 	"culvert/test/topology"
 )
 
-const (
-	// programSize is the file that the real programs carry, bytes.
-	programSize = 100 << 20
-	// listenWithin is how long a server may take to start.
-	listenWithin = 20 * time.Second
-)
+// listenWithin is how long a server may take to start.
+const listenWithin = 20 * time.Second
+
+// programSize is the file that the real programs carry, bytes.
+func programSize() int64 {
+	if raceEnabled {
+		return 8 << 20
+	}
+	return 100 << 20
+}
 
 // Programs that know nothing of culvert work through it.
 func TestRealPrograms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.startBoth()
-	file := peer.Stream{Seed: 8, Size: programSize}
+	file := peer.Stream{Seed: 8, Size: programSize()}
 	path := w.fileOf(t, "file", file)
 	if err := os.Mkdir(w.file("www"), 0o755); err != nil {
 		t.Fatal(err)

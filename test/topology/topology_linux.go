@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -77,6 +78,26 @@ func (top *Topology) Link(a, b *Host, addresses ...string) {
 	b.apply(planB)
 	a.awaitCarrier(ofA)
 	b.awaitCarrier(ofB)
+	for _, p := range planB.Addresses {
+		a.meet(p.Addr())
+	}
+}
+
+// meet lets two hosts find each other on their wire. The first IPv6 neighbour
+// solicitation on a new one may be lost, and the next follows after a second:
+// better here than within what a test measures.
+func (h *Host) meet(other netip.Addr) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), carrierTimeout)
+	defer cancel()
+	// Nobody listens yet: any answer, which is a refusal, will do.
+	c, err := h.DialContext(ctx, "tcp", netip.AddrPortFrom(other, 1).String())
+	if err == nil {
+		_ = c.Close()
+	}
+	if ctx.Err() != nil {
+		h.t.Fatalf("host %s: %v does not answer: %v", h.name, other, err)
+	}
 }
 
 // awaitCarrier waits until the kernel has noticed that the wire is plugged in
