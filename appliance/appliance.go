@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -81,8 +80,7 @@ func newAppliance(src configs.Source, opt Options, sinks *accesslog.Sinks) *Appl
 		live:     make(chan struct{}), lost: make(chan error, 1),
 	}
 	a.n = newServerStats(a.stats)
-	names := &net.Resolver{PreferGo: true, Dial: (&net.Dialer{Control: a.markSocket}).DialContext}
-	a.resolver = resolver.New(resolver.Config{Lookup: names.LookupNetIP})
+	a.resolver = resolver.New(resolver.Config{Control: a.markSocket})
 	a.retire, a.retireStop = context.WithCancel(context.Background())
 	a.setState(stateInitializing)
 	return a
