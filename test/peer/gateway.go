@@ -13,10 +13,10 @@ import (
 // own; when it returns the stream is left as it is, open if it was not ended.
 type Script func(*Request)
 
-// Gateway is an HTTP/2 server made of bare frames, which does to each request
-// what its script says, sensible or not. It is otherwise a correct peer: it
-// answers PING and SETTINGS, keeps to the client's windows, and credits what it
-// receives when the script has taken it.
+// Gateway is an HTTP/2 server made of bare frames, or an HTTP/1.1 server made of
+// bare bytes, which does to each request what its script says, sensible or not.
+// It is otherwise a correct peer: it answers PING and SETTINGS, keeps to the
+// client's windows, and credits what it receives when the script has taken it.
 type Gateway struct {
 	srv *Server
 }
@@ -30,6 +30,18 @@ func NewGateway(t testing.TB, ln net.Listener, conf *tls.Config, script Script) 
 			c = tls.Server(c, conf)
 		}
 		return serveGateway(ctx, c, script)
+	})}
+}
+
+// NewHTTP1Gateway is NewGateway for HTTP/1.1 (set NextProtos to http/1.1). A
+// connection carries one request at a time; what follows a CONNECT is payload,
+// whatever the answer.
+func NewHTTP1Gateway(t testing.TB, ln net.Listener, conf *tls.Config, script Script) *Gateway {
+	return &Gateway{srv: Serve(t, ln, func(ctx context.Context, c net.Conn) error {
+		if conf != nil {
+			c = tls.Server(c, conf)
+		}
+		return serveHTTP1Gateway(ctx, c, script)
 	})}
 }
 
