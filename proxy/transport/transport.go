@@ -6,11 +6,15 @@ import (
 	"crypto/x509"
 	"log/slog"
 
+	culvertv1 "culvert/configs/culvert/v1"
 	"culvert/configs/field"
 	"culvert/proxy/network"
 	"culvert/proxy/stats"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	h11v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/http_11_proxy/v3"
+	iuv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/internal_upstream/v3"
+	ppv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -53,11 +57,12 @@ type Options struct {
 	// or a tunnel on the way is asked for, and the name a certificate must have
 	// where there is no other.
 	Endpoint network.Address
-	// HostMetadata and ClusterMetadata are the metadata of the endpoint and of
-	// its cluster; nil if they have none.
-	HostMetadata, ClusterMetadata *corev3.Metadata
-	// AbsoluteForm: the connection is for HTTP/1.1 requests, and whoever writes
-	// them uses the absolute form where AbsoluteForm(u, o) says so.
+	// HostMetadata and LocalityMetadata are those of the endpoint and of its
+	// locality; nil if they have none.
+	HostMetadata, LocalityMetadata *corev3.Metadata
+	// AbsoluteForm: the connection is for HTTP/1.1 requests, none of them a
+	// CONNECT or an upgrade, and whoever writes them uses the absolute form where
+	// AbsoluteForm(u, o) says so.
 	AbsoluteForm bool
 }
 
@@ -93,22 +98,35 @@ func (d Deps) withDefaults() Deps {
 // NewUpstream compiles an upstream transport_socket; nil is raw_buffer. Files
 // it names are read here, and again when they change if there is a Secrets.
 func NewUpstream(ts *corev3.TransportSocket, d Deps) (Upstream, error) {
-	d = d.withDefaults()
 	m, err := unpack(ts)
 	if err != nil {
 		return nil, err
 	}
+	u, err := compileUpstream(ts, m, d.withDefaults())
+	if err != nil {
+		return nil, field.At("typed_config", err)
+	}
+	return u, nil
+}
+
+// compileUpstream compiles the message m that ts holds. Errors are relative to
+// m.
+func compileUpstream(ts *corev3.TransportSocket, m proto.Message, d Deps) (u Upstream, err error) {
 	switch m := m.(type) {
 	case nil, *rawv3.RawBuffer:
 		return rawUpstream{}, nil
 	case *tlsv3.UpstreamTlsContext:
-		u, err := newTLSUpstream(m, d)
-		if err != nil {
-			return nil, field.At("typed_config", err)
-		}
-		return u, nil
+		return newTLSUpstream(m, d)
+	case *ppv3.ProxyProtocolUpstreamTransport:
+		return newProxyProtocolUpstream(m, d)
+	case *iuv3.InternalUpstreamTransport:
+		return newInternalUpstream(m, d)
+	case *h11v3.Http11ProxyUpstreamTransport:
+		return newHTTP11Proxy(m, d)
+	case *culvertv1.TunnelTransport:
+		return newTunnelUpstream(m, d)
 	}
-	return nil, unknown(ts, "an upstream")
+	return nil, unknown(ts, "an upstream transport socket is raw_buffer, tls, upstream_proxy_protocol, internal_upstream, http_11_proxy or culvert's tunnel")
 }
 
 // NewDownstream compiles a downstream transport_socket; nil is raw_buffer.
@@ -129,7 +147,7 @@ func NewDownstream(ts *corev3.TransportSocket, d Deps) (Downstream, error) {
 		}
 		return t, nil
 	}
-	return nil, unknown(ts, "a downstream")
+	return nil, field.At("typed_config", unknown(ts, "a downstream transport socket is raw_buffer or tls"))
 }
 
 // unpack returns the message in ts; nil if there is no transport socket.
@@ -138,7 +156,7 @@ func unpack(ts *corev3.TransportSocket) (proto.Message, error) {
 		return nil, nil
 	}
 	if ts.GetTypedConfig() == nil {
-		return nil, unknown(ts, "a")
+		return nil, field.At("typed_config", unknown(ts, "a transport socket has a typed_config"))
 	}
 	m, err := ts.GetTypedConfig().UnmarshalNew()
 	if err != nil {
@@ -148,11 +166,10 @@ func unpack(ts *corev3.TransportSocket) (proto.Message, error) {
 }
 
 // unknown is Envoy's error for an extension that is not there.
-func unknown(ts *corev3.TransportSocket, side string) error {
-	return field.WithFix(field.Errorf("typed_config",
+func unknown(ts *corev3.TransportSocket, fix string) error {
+	return field.WithFix(field.Errorf("",
 		"Didn't find a registered implementation for '%s' with type URL: '%s'",
-		ts.GetName(), ts.GetTypedConfig().GetTypeUrl()),
-		side+" transport socket is raw_buffer or tls")
+		ts.GetName(), ts.GetTypedConfig().GetTypeUrl()), fix)
 }
 
 // ConnTLS is the TLS state of a connection, nil without TLS. It looks through
