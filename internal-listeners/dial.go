@@ -56,7 +56,8 @@ func (f *pipeFlow) run(h network.Handler, done func(error)) {
 	if cause == nil {
 		cause = errUnanswered
 	}
-	f.Reject(cause) // only if it has not answered
+	f.Reject(cause)    // only if it has not answered
+	_ = f.conn.Close() // silent if both directions have ended, else a reset
 	f.cancel(nil)
 	if done != nil {
 		done(err)
@@ -88,7 +89,9 @@ func (f *pipeFlow) Accept(context.Context) (network.Conn, error) {
 // Reject implements network.Flow.
 func (f *pipeFlow) Reject(cause error) {
 	if f.refuse(cause) {
-		f.info.Cause = cause
+		if f.info.Cause == nil {
+			f.info.Fail(cause)
+		}
 		f.info.Mark(network.StepRejected)
 	}
 }
