@@ -1,0 +1,9 @@
+package internallisteners
+
+import (
+	"testing"
+
+	"culvert/test/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
