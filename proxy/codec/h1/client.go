@@ -213,7 +213,7 @@ func (cc *ClientConn) begin(ctx context.Context, req *codec.Request) (*clientStr
 	}}
 	st.last = st.tunnel || (cc.cfg.MaxRequests > 0 && cc.opened >= uint64(cc.cfg.MaxRequests))
 	st.sendEnd = !st.tunnel && req.EndStream
-	st.block = block{first: cc.cfg.MaxHeadBytes, max: cc.cfg.MaxHeadBytes}
+	st.block = cc.newHead()
 	cc.current = st.stream
 	_ = cc.clock.set(time.Time{}) // fails only on a closed connection, which the write finds
 	return st, buf, nil

@@ -43,7 +43,7 @@ func (s *clientStream) ReadResponse(ctx context.Context) (*codec.Response, error
 	if err != nil {
 		return nil, s.noResponse(err)
 	}
-	s.block = block{first: s.c.cfg.MaxHeadBytes, max: s.c.cfg.MaxHeadBytes}
+	s.block = s.cc.newHead()
 	res, err := s.c.parseResponse(text, s.head)
 	if err == nil && res.Informational() {
 		if s.informational++; s.informational > maxInformational {
@@ -55,6 +55,11 @@ func (s *clientStream) ReadResponse(ctx context.Context) (*codec.Response, error
 	}
 	s.begin(res)
 	return res.Response, nil
+}
+
+// newHead is a response head to come.
+func (cc *ClientConn) newHead() block {
+	return block{first: cc.cfg.MaxHeadBytes, max: cc.cfg.MaxHeadBytes, start: "HTTP/1."}
 }
 
 func (s *clientStream) responseErr() error {

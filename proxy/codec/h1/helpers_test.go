@@ -157,7 +157,7 @@ func connectTo(authority string) *codec.Request {
 	return &codec.Request{Method: "CONNECT", Authority: authority}
 }
 
-// answer answers with a body and drains nothing.
+// reply answers with a body.
 func reply(t testing.TB, s codec.ServerStream, status int, body string) {
 	t.Helper()
 	if err := s.WriteResponse(&codec.Response{Status: status, EndStream: body == ""}); err != nil {
@@ -192,4 +192,13 @@ func echo(t testing.TB) codec.ServerHandler {
 			t.Logf("echo: %v, %v", readErr, writeErr)
 		}
 	}
+}
+
+// fields are field lines of names and values in turn.
+func fields(nv ...string) codec.Fields {
+	var f codec.Fields
+	for i := 0; i < len(nv); i += 2 {
+		f.Add(nv[i], nv[i+1])
+	}
+	return f
 }

@@ -42,16 +42,30 @@ type block struct {
 	begun bool   // something of it has come
 	first int    // bound of the first line, bytes; 0: that of the whole
 	max   int    // bound of the whole, bytes
+	start string // what the first line begins with; empty: any token
+}
+
+// plausible judges the first bytes at once: a peer that speaks something else
+// may never end a line.
+func (b *block) plausible(p []byte) bool {
+	if b.lines > 0 || b.first == 0 {
+		return true
+	}
+	if b.start == "" {
+		return len(b.text) > 0 || isTchar(p[0]) || p[0] == '\r' || p[0] == '\n'
+	}
+	at := min(len(b.text), len(b.start))
+	due := b.start[at:]
+	n := min(len(due), len(p))
+	return string(p[:n]) == due[:n]
 }
 
 // add scans what came. done: the block is over after n bytes of p; else all of
 // p belongs to it. again: what was scanned, up to n, was an empty line before
 // it.
 func (b *block) add(p []byte) (n int, done, again bool, err error) {
-	if b.lines == 0 && len(b.text) == 0 && b.first > 0 {
-		if c := p[0]; !isTchar(c) && c != '\r' && c != '\n' {
-			return 0, false, false, bad("message does not begin with a head")
-		}
+	if !b.plausible(p) {
+		return 0, false, false, bad("message does not begin as HTTP/1 does")
 	}
 	for n < len(p) {
 		used, length, err := b.scan.next(p[n:])

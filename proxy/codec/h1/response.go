@@ -58,6 +58,7 @@ func responseFraming(res *codec.Response, req *codec.Request, old bool) (framing
 			return framing{}, bad(errNotUpgrade.Error())
 		}
 		dropFraming(res)
+		res.Protocol = strings.Join(res.Header.Values("upgrade"), ", ")
 		return framing{kind: rawBody}, nil
 	case res.Status < 200, res.Status == 204:
 		dropFraming(res)
