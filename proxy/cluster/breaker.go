@@ -11,8 +11,11 @@ import (
 	"culvert/proxy/stats"
 )
 
-// defaultThreshold is Envoy's default of each limit.
-const defaultThreshold = 1024
+// Envoy's defaults of the limits.
+const (
+	defaultThreshold = 1024
+	defaultRetries   = 3
+)
 
 // limit is one threshold of a circuit breaker and what counts against it.
 type limit struct {
@@ -29,6 +32,9 @@ func (l *limit) acquire() bool {
 	return true
 }
 
+// force takes a place even if there is none.
+func (l *limit) force() { l.active.Add(1) }
+
 func (l *limit) release() { l.active.Add(-1) }
 
 func (l *limit) open() int64 {
@@ -38,10 +44,14 @@ func (l *limit) open() int64 {
 	return 0
 }
 
+func (l *limit) remaining() int64 { return max(l.max-l.active.Load(), 0) }
+
 // breaker holds the limits of a cluster at default priority.
 type breaker struct {
-	connections, pending, requests limit
-	remove                         []func() // the gauges
+	connections, pending, requests, retries limit
+
+	track  bool     // gauges of what remains
+	remove []func() // the gauges
 }
 
 func newBreaker(m *clusterv3.CircuitBreakers) (*breaker, error) {
@@ -55,16 +65,17 @@ func newBreaker(m *clusterv3.CircuitBreakers) (*breaker, error) {
 			t = x
 		}
 	}
-	b := &breaker{}
-	b.connections.max = threshold(t.GetMaxConnections())
-	b.pending.max = threshold(t.GetMaxPendingRequests())
-	b.requests.max = threshold(t.GetMaxRequests())
+	b := &breaker{track: t.GetTrackRemaining()}
+	b.connections.max = threshold(t.GetMaxConnections(), defaultThreshold)
+	b.pending.max = threshold(t.GetMaxPendingRequests(), defaultThreshold)
+	b.requests.max = threshold(t.GetMaxRequests(), defaultThreshold)
+	b.retries.max = threshold(t.GetMaxRetries(), defaultRetries)
 	return b, nil
 }
 
-func threshold(v *wrapperspb.UInt32Value) int64 {
+func threshold(v *wrapperspb.UInt32Value, def int64) int64 {
 	if v == nil {
-		return defaultThreshold
+		return def
 	}
 	return int64(v.GetValue())
 }
@@ -72,10 +83,16 @@ func threshold(v *wrapperspb.UInt32Value) int64 {
 // publish shows which limits are reached; hide takes that back.
 func (b *breaker) publish(s *stats.Scope) {
 	s = s.Scope("circuit_breakers.default.")
-	b.remove = []func(){
-		s.GaugeFunc("cx_open", b.connections.open),
-		s.GaugeFunc("rq_pending_open", b.pending.open),
-		s.GaugeFunc("rq_open", b.requests.open),
+	show := func(name string, fn func() int64) { b.remove = append(b.remove, s.GaugeFunc(name, fn)) }
+	show("cx_open", b.connections.open)
+	show("rq_pending_open", b.pending.open)
+	show("rq_open", b.requests.open)
+	show("rq_retry_open", b.retries.open)
+	if b.track {
+		show("remaining_cx", b.connections.remaining)
+		show("remaining_pending", b.pending.remaining)
+		show("remaining_rq", b.requests.remaining)
+		show("remaining_retries", b.retries.remaining)
 	}
 }
 
@@ -83,4 +100,15 @@ func (b *breaker) hide() {
 	for _, remove := range b.remove {
 		remove()
 	}
+}
+
+// AcquireRetry takes one of the cluster's places for retries that run at once;
+// release gives it back. False: there are too many, and the retry is not made.
+func (c *Cluster) AcquireRetry() (release func(), ok bool) {
+	if !c.breaker.retries.acquire() {
+		c.n.rqRetryOverflow.Inc()
+		return nil, false
+	}
+	c.n.rqRetry.Inc()
+	return c.breaker.retries.release, true
 }

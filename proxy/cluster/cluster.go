@@ -9,7 +9,6 @@ import (
 
 	"culvert/configs/field"
 	"culvert/proxy/codec"
-	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
 	"culvert/proxy/transport"
 
@@ -26,31 +25,29 @@ const defaultConnectTimeout = 5 * time.Second
 type Cluster struct {
 	// immutable
 	name           string
+	message        *clusterv3.Cluster
 	deps           Deps
 	connectTimeout time.Duration
 	transport      transport.Upstream
-	raw            bool // the transport changes no byte
+	bare, tls      bool // the transport adds nothing; is TLS alone
 	hosts          hostSource
-	names          *names // resolves endpoints that are names
+	names          *nameCache // resolves endpoints that are names
 	http           httpSettings
+	preconnect     preconnect
 	n              *counters
 	breaker        *breaker
-	newConn        func(network.Conn, h2.Config) httpConn
+	spares         *spares
+	newConn        func(c network.Conn, p codec.Proto, s *httpSettings, id uint64, closed func()) httpConn
 
 	life context.Context // of the connections in pools; ended by stop
 	end  context.CancelCauseFunc
-	work sync.WaitGroup // dials and connections of pools
+	work sync.WaitGroup // dials, connections of pools, questions for names
 
 	mu       sync.Mutex
-	pools    map[poolKey]*pool // guarded by mu
+	pools    map[httpKey]*pool // guarded by mu
 	draining bool              // guarded by mu
+	stopped  bool              // guarded by mu: no more work begins
 	empty    chan struct{}     // guarded by mu: closed when the last pool goes, nil if nobody waits
-}
-
-// poolKey tells endpoints apart whose connections must not be shared.
-type poolKey struct {
-	address network.Address
-	name    string
 }
 
 // errStopped is what connections see whose cluster has gone.
@@ -59,26 +56,27 @@ var errStopped = network.WithReason(network.ReasonGateway, errors.New("cluster i
 // New compiles a cluster. Errors are field errors.
 func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	d = d.withDefaults()
-	n := newCounters(d.Stats, m.GetName())
+	n := newCounters(d.Stats, statName(m))
 	c := &Cluster{
-		name: m.GetName(), deps: d, n: n,
+		name: m.GetName(), message: m, deps: d, n: n,
 		connectTimeout: defaultConnectTimeout,
-		names:          newNames(m, d, n),
-		newConn:        newHTTPConn,
-		pools:          make(map[poolKey]*pool),
-		raw:            isRaw(m),
+		bare:           isBare(m.GetTransportSocket()), tls: isTLS(m.GetTransportSocket()),
+		newConn: newHTTPConn,
+		pools:   make(map[httpKey]*pool),
 	}
+	c.spares = newSpares(c)
 	if t := m.GetConnectTimeout(); t != nil {
 		c.connectTimeout = t.AsDuration()
 	}
 	opts, optsErr := newOptions(m, n)
 	c.http = opts.http
-	var errs [4]error
+	var errs [5]error
 	c.transport, errs[0] = transport.NewUpstream(m.GetTransportSocket(), d.Transport)
 	c.breaker, errs[1] = newBreaker(m.GetCircuitBreakers())
-	c.hosts, errs[2] = c.newHosts(m, opts.egress)
-	errs[3] = checkInternal(m)
-	err := field.Join(optsErr, field.At("transport_socket", errs[0]), errs[1], errs[2], errs[3])
+	c.names, errs[2] = newNames(m, c)
+	c.preconnect, errs[3] = newPreconnect(m.GetPreconnectPolicy())
+	c.hosts, errs[4] = c.newHosts(m, opts.egress)
+	err := field.Join(optsErr, field.At("transport_socket", errs[0]), errs[1], errs[2], errs[3], errs[4])
 	if err != nil {
 		return nil, err
 	}
@@ -86,75 +84,12 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	return c, nil
 }
 
-// newHosts makes the source of endpoints of the cluster's type.
-func (c *Cluster) newHosts(m *clusterv3.Cluster, egress *egressPolicy) (hostSource, error) {
-	if m.GetClusterType() != nil {
-		return nil, field.Errorf("cluster_type", "cluster type %q is not supported", m.GetClusterType().GetName())
+func statName(m *clusterv3.Cluster) string {
+	if m.GetAltStatName() != "" {
+		return m.GetAltStatName()
 	}
-	if err := checkPolicy(m); err != nil {
-		return nil, err
-	}
-	if egress != nil && m.GetType() != clusterv3.Cluster_ORIGINAL_DST {
-		return nil, field.Errorf("typed_extension_protocol_options",
-			"an egress policy restricts what clients choose; in a cluster of type %s only the configuration chooses", m.GetType())
-	}
-	if m.GetOriginalDstLbConfig() != nil && m.GetType() != clusterv3.Cluster_ORIGINAL_DST {
-		return nil, field.Errorf("original_dst_lb_config", "only for clusters of type ORIGINAL_DST")
-	}
-	switch m.GetType() {
-	case clusterv3.Cluster_STATIC:
-		return newStatic(m, c.n)
-	case clusterv3.Cluster_LOGICAL_DNS:
-		return newLogicalDNS(m, c.n)
-	case clusterv3.Cluster_STRICT_DNS:
-		return newStrictDNS(m, c.names)
-	case clusterv3.Cluster_ORIGINAL_DST:
-		return newOriginalDst(m, egress, c.deps, c.n)
-	}
-	return nil, field.Errorf("type", "cluster type %s is not supported", m.GetType())
+	return m.GetName()
 }
-
-// checkPolicy wants the load balancing policy that fits the type.
-func checkPolicy(m *clusterv3.Cluster) error {
-	provided := m.GetLbPolicy() == clusterv3.Cluster_CLUSTER_PROVIDED
-	original := m.GetType() == clusterv3.Cluster_ORIGINAL_DST
-	switch {
-	case original && !provided:
-		return &field.Error{
-			Path: "lb_policy",
-			Err:  fmt.Errorf("cluster: LB policy %s is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'", m.GetLbPolicy()),
-			Fix:  "lb_policy: CLUSTER_PROVIDED",
-		}
-	case provided && !original:
-		return field.Errorf("lb_policy", "cluster: LB policy CLUSTER_PROVIDED is not valid for Cluster type %s. 'CLUSTER_PROVIDED' is allowed only with cluster type 'ORIGINAL_DST'", m.GetType())
-	case !original && m.GetLbPolicy() != clusterv3.Cluster_ROUND_ROBIN:
-		return field.Errorf("lb_policy", "LB policy %s is not supported", m.GetLbPolicy())
-	}
-	return nil
-}
-
-// checkInternal refuses what would need a pipe: a transport over an internal
-// endpoint.
-func checkInternal(m *clusterv3.Cluster) error {
-	if isRaw(m) {
-		return nil
-	}
-	hosts, err := endpoints(m.GetLoadAssignment())
-	for _, h := range hosts {
-		if err == nil && h.address.Kind == network.AddressInternal {
-			return field.Errorf("transport_socket", "internal endpoints take no transport socket yet")
-		}
-	}
-	return nil
-}
-
-func isRaw(m *clusterv3.Cluster) bool {
-	ts := m.GetTransportSocket()
-	return ts == nil || ts.GetTypedConfig().MessageIs(rawBuffer())
-}
-
-// errWrapped is an endpoint in the process behind a transport socket.
-var errWrapped = errors.New("what is bound inside a netstack takes no transport socket yet")
 
 // Name is the cluster's name.
 func (c *Cluster) Name() string { return c.name }
@@ -164,42 +99,29 @@ func (c *Cluster) Secure() bool { return c.transport.Secure() }
 
 // CheckHTTP says why the cluster cannot open HTTP streams; nil if it can. What
 // needs streams asks when it is built, if it can.
-func (c *Cluster) CheckHTTP() error {
-	if !c.http.http2 {
-		return &field.Error{
-			Err: fmt.Errorf("cluster %q speaks HTTP/1.1, which is not supported yet", c.name),
-			Fix: "typed_extension_protocol_options: envoy.extensions.upstreams.http.v3.HttpProtocolOptions: explicit_http_config: http2_protocol_options: {}",
-		}
-	}
-	return nil
-}
+func (c *Cluster) CheckHTTP() error { return nil }
 
 // Open makes a raw connection for a flow, transport included: one attempt, to
-// an endpoint picked anew. For an internal endpoint it returns the handler to
-// pass the flow to instead. It fills the upstream and the cluster of info. The
-// caller closes the Conn.
+// an endpoint picked anew. For an internal endpoint whose transport adds nothing
+// it returns the handler to pass the flow to instead. It fills the upstream and
+// the cluster of info. The caller closes the Conn.
 func (c *Cluster) Open(ctx context.Context, info *network.StreamInfo) (network.Conn, network.Handler, error) {
 	return c.OpenFor(ctx, nil, info)
 }
 
-// OpenFor is Open for a request that is terminated here: an ORIGINAL_DST
-// cluster may read its target from the head.
+// OpenFor is Open for a request that is terminated here: the cluster may read
+// its target from the head, and max_stream_duration bounds the connection.
 func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *network.StreamInfo) (network.Conn, network.Handler, error) {
 	h, err := c.pick(ctx, head, info)
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.inProcess() {
+	if h.inProcess() && c.bare {
 		handler, err := c.internal(h, info)
 		return nil, handler, err
 	}
-	if !c.breaker.connections.acquire() {
-		c.n.cxOverflow.Inc()
-		return nil, nil, overflow(c.name, "connections")
-	}
-	conn, err := c.connect(ctx, h, nil, info)
+	conn, err := c.openRaw(ctx, h, info)
 	if err != nil {
-		c.breaker.connections.release()
 		noteFailure(info, err)
 		return nil, nil, err
 	}
@@ -209,89 +131,119 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 		ConnectionID: c.deps.Flows.NextID(), TLS: transport.ConnTLS(conn),
 	})
 	info.Mark(network.StepConnected)
-	return c.count(conn, info), nil, nil
+	counted := c.count(conn, h, info)
+	if head != nil && c.http.maxStream > 0 {
+		counted.limit = c.limitStream(func(cause error) { counted.Abort(cause) })
+	}
+	return counted, nil, nil
+}
+
+// openRaw takes a connection that was made in advance, or makes one. It holds a
+// place in the breaker.
+func (c *Cluster) openRaw(ctx context.Context, h *host, info *network.StreamInfo) (network.Conn, error) {
+	defer c.spares.fill(h)
+	if conn := c.spares.take(h); conn != nil {
+		return conn, nil
+	}
+	if !c.breaker.connections.acquire() {
+		c.n.cxOverflow.Inc()
+		return nil, overflow(c.name, "connections")
+	}
+	var inner *network.StreamInfo
+	if h.inProcess() {
+		inner = info.InnerAt(c.deps.Flows.NextID(), h.address)
+	}
+	conn, err := c.connect(ctx, h, transport.Options{Info: info}, inner)
+	if err != nil {
+		c.breaker.connections.release()
+	}
+	return conn, err
 }
 
 // OpenStream opens an HTTP stream on a pooled connection to an endpoint picked
 // anew, and sends its head. The caller closes the stream.
 func (c *Cluster) OpenStream(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, error) {
-	if err := c.CheckHTTP(); err != nil {
-		return nil, network.WithReason(network.ReasonGateway, err)
-	}
 	h, err := c.pick(ctx, head, info)
 	if err != nil {
 		return nil, err
 	}
-	if h.inProcess() {
-		return nil, network.WithReason(network.ReasonGateway,
-			fmt.Errorf("cluster %q endpoint %s: HTTP over internal endpoints is not supported yet", c.name, h.address))
-	}
-	if !c.breaker.requests.acquire() {
-		c.n.rqPendingOverflow.Inc()
-		return nil, overflow(c.name, "requests")
-	}
-	p, err := c.acquirePool(h)
+	s, pc, reused, err := c.openOn(ctx, h, head, info)
 	if err != nil {
-		c.breaker.requests.release()
 		return nil, err
 	}
-	defer c.letGo(p)
-	s, pc, err := p.open(ctx, head, info)
-	if err != nil {
-		c.breaker.requests.release()
-		noteFailure(info, err)
-		return nil, err
+	if c.http.maxStream > 0 {
+		timer := c.limitStream(func(cause error) { s.Reset(codec.CodeCancel, cause) })
+		context.AfterFunc(s.Context(), func() { timer.Stop() })
 	}
-	c.n.rqTotal.Inc()
-	c.n.rqActive.Inc() // until streamClosed
-	info.SetUpstream(pc.upstream(s.ID()))
+	if reused && mayResend(head, pc) {
+		s = &againStream{ClientStream: s, retry: func(ctx context.Context) (codec.ClientStream, error) {
+			c.n.rqRetry.Inc()
+			s, _, _, err := c.openOn(ctx, h, head, info)
+			return s, err
+		}}
+	}
 	return s, nil
 }
 
+// openOn opens a stream to an endpoint; reused says that its connection has
+// carried others.
+func (c *Cluster) openOn(ctx context.Context, h *host, head *codec.Request, info *network.StreamInfo) (_ codec.ClientStream, _ *pooled, reused bool, _ error) {
+	if !c.breaker.requests.acquire() {
+		c.n.rqPendingOverflow.Inc()
+		return nil, nil, false, overflow(c.name, "requests")
+	}
+	p, err := c.acquirePool(c.httpKeyOf(h, head, info), h, info)
+	if err != nil {
+		c.breaker.requests.release()
+		return nil, nil, false, err
+	}
+	defer c.letGo(p)
+	// Before the head is sent: its stream may be over, and give these back,
+	// before open returns.
+	c.n.rqActive.Inc()
+	h.n.rqActive.Add(1)
+	s, pc, err := p.open(ctx, head)
+	if err != nil {
+		c.n.rqActive.Dec()
+		h.n.rqActive.Add(-1)
+		c.breaker.requests.release()
+		noteFailure(info, err)
+		return nil, nil, false, err
+	}
+	c.n.rqTotal.Inc()
+	h.n.rqTotal.Add(1)
+	info.SetUpstream(pc.upstream(s.ID()))
+	c.predict(h)
+	return s, pc, s.ID() > 1, nil
+}
+
+// limitStream bounds a stream by max_stream_duration.
+func (c *Cluster) limitStream(end func(cause error)) *time.Timer {
+	return time.AfterFunc(c.http.maxStream, func() {
+		c.n.rqMaxDuration.Inc()
+		end(errMaxStream)
+	})
+}
+
 // pick chooses the endpoint and asks the policy about one that a client chose.
-func (c *Cluster) pick(ctx context.Context, head *codec.Request, info *network.StreamInfo) (host, error) {
+func (c *Cluster) pick(ctx context.Context, head *codec.Request, info *network.StreamInfo) (*host, error) {
 	info.Cluster = c.name
 	h, err := c.hosts.pick(ctx, head, info)
 	if err != nil {
 		c.n.cxNoneHealthy.Inc()
-		return host{}, err
+		return nil, err
 	}
 	info.SetUpstream(&network.UpstreamInfo{Cluster: c.name, Host: h.address, HostName: h.name})
 	info.Mark(network.StepPicked)
 	// Asked here too, since a pooled connection is not dialled again.
-	if h.check != nil {
+	if h.check != nil && h.address.Kind == network.AddressIP {
 		if err := h.check(h.address.IP); err != nil {
 			c.n.cxConnectFail.Inc()
-			return host{}, &ConnectError{Cluster: c.name, Endpoint: h.address, Err: err}
+			h.n.cxConnectFail.Add(1)
+			return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, Err: err}
 		}
 	}
 	return h, nil
-}
-
-// internal finds the handler of an endpoint in this process.
-func (c *Cluster) internal(h host, info *network.StreamInfo) (network.Handler, error) {
-	handler, ok := h.handler, true
-	if handler == nil {
-		handler, ok = c.deps.Lookup(h.address.Name)
-	}
-	switch {
-	case !ok:
-		return nil, c.noSuchListener(h)
-	case !c.raw: // of an endpoint that a flow brings: the others are known when New is called
-		c.n.cxConnectFail.Inc()
-		return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, Err: network.WithReason(network.ReasonGateway, errWrapped)}
-	}
-	info.SetUpstream(&network.UpstreamInfo{
-		Cluster: c.name, Host: h.address, HostName: h.name,
-		LocalAddress: network.InternalClient(), RemoteAddress: h.address,
-	})
-	c.n.cxTotal.Inc()
-	return network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
-		c.n.cxActive.Inc()
-		defer c.n.cxDestroy.Inc()
-		defer c.n.cxActive.Dec()
-		return handler.ServeFlow(ctx, f)
-	}), nil
 }
 
 // noteFailure tells the flow why the transport failed.
@@ -299,5 +251,113 @@ func noteFailure(info *network.StreamInfo, err error) {
 	var e *ConnectError
 	if errors.As(err, &e) {
 		info.TransportFailure = e.TransportFailure
+	}
+}
+
+// newHosts makes the source of endpoints of the cluster's type.
+func (c *Cluster) newHosts(m *clusterv3.Cluster, egress *egressPolicy) (hostSource, error) {
+	if t := m.GetClusterType(); t != nil {
+		return c.newTyped(m, t, egress)
+	}
+	provides := ""
+	if m.GetType() == clusterv3.Cluster_ORIGINAL_DST {
+		provides = "ORIGINAL_DST"
+	}
+	p, err := newPolicy(m, provides)
+	if err != nil {
+		return nil, err
+	}
+	if egress != nil && provides == "" {
+		return nil, field.Errorf("typed_extension_protocol_options",
+			"an egress policy restricts what clients choose; in a cluster of type %s only the configuration chooses", m.GetType())
+	}
+	if err := checkLbConfig(m); err != nil {
+		return nil, err
+	}
+	switch m.GetType() {
+	case clusterv3.Cluster_STATIC:
+		return newStatic(m, p, c.n)
+	case clusterv3.Cluster_LOGICAL_DNS:
+		return newLogicalDNS(m, p, c.n)
+	case clusterv3.Cluster_STRICT_DNS:
+		return newStrictDNS(m, p, c.names, c.n)
+	case clusterv3.Cluster_ORIGINAL_DST:
+		return newOriginalDst(m, choice{egress, c.deps.LocalAddresses, c.deps.Bound}, c.n)
+	}
+	return nil, field.Errorf("type", "cluster type %s is not supported", m.GetType())
+}
+
+// checkLbConfig refuses the settings of a policy that is not the cluster's.
+func checkLbConfig(m *clusterv3.Cluster) error {
+	name, ok := "", true
+	switch m.GetLbConfig().(type) {
+	case *clusterv3.Cluster_OriginalDstLbConfig_:
+		if m.GetType() != clusterv3.Cluster_ORIGINAL_DST {
+			return field.Errorf("original_dst_lb_config", "only for clusters of type ORIGINAL_DST")
+		}
+	case *clusterv3.Cluster_LeastRequestLbConfig_:
+		name, ok = "least_request_lb_config", m.GetLbPolicy() == clusterv3.Cluster_LEAST_REQUEST
+	case *clusterv3.Cluster_RingHashLbConfig_:
+		name, ok = "ring_hash_lb_config", m.GetLbPolicy() == clusterv3.Cluster_RING_HASH
+	}
+	if !ok || name != "" && m.GetLoadBalancingPolicy() != nil {
+		return field.Errorf(name, "the load balancing policy is another")
+	}
+	return nil
+}
+
+// newTyped makes the source of endpoints of an extension.
+func (c *Cluster) newTyped(m *clusterv3.Cluster, t *clusterv3.Cluster_CustomClusterType, egress *egressPolicy) (hostSource, error) {
+	return newDynamicForward(m, t, choice{egress, c.deps.LocalAddresses, c.deps.Bound}, c)
+}
+
+// spawn runs fn until it returns or the cluster ends; not at all once it has
+// ended.
+func (c *Cluster) spawn(fn func(context.Context)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.work.Go(func() { fn(c.life) }) // ends with the cluster; stop waits for it
+	}
+}
+
+// handlerOf finds who serves an endpoint in this process.
+func (c *Cluster) handlerOf(h *host) (network.Handler, bool) {
+	if h.handler != nil {
+		return h.handler, true
+	}
+	return c.deps.Lookup(h.address.Name)
+}
+
+// internal finds the handler of an endpoint in this process, to pass a flow to.
+func (c *Cluster) internal(h *host, info *network.StreamInfo) (network.Handler, error) {
+	handler, ok := c.handlerOf(h)
+	if !ok {
+		return nil, c.noSuchListener(h)
+	}
+	info.SetUpstream(&network.UpstreamInfo{
+		Cluster: c.name, Host: h.address, HostName: h.name,
+		LocalAddress: network.InternalClient(), RemoteAddress: h.address,
+	})
+	c.n.cxTotal.Inc()
+	h.n.cxTotal.Add(1)
+	return network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
+		c.n.cxActive.Inc()
+		h.n.cxActive.Add(1)
+		defer h.n.cxActive.Add(-1)
+		defer c.n.cxDestroy.Inc()
+		defer c.n.cxActive.Dec()
+		return handler.ServeFlow(ctx, f)
+	}), nil
+}
+
+// noSuchListener is a connect to an internal listener that is not there: it
+// fails as a connection closed at once.
+func (c *Cluster) noSuchListener(h *host) error {
+	c.n.cxConnectFail.Inc()
+	h.n.cxConnectFail.Add(1)
+	return &ConnectError{
+		Cluster: c.name, Endpoint: h.address,
+		Err: network.WithReason(network.ReasonGateway, fmt.Errorf("no internal listener %q", h.address.Name)),
 	}
 }

@@ -12,7 +12,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -48,7 +47,7 @@ func TestM11Errors(t *testing.T) {
 		{"port override", "original_dst_lb_config.upstream_port_override", "at most 65535",
 			originalDstCluster(&clusterv3.Cluster_OriginalDstLbConfig{UpstreamPortOverride: u32(65536)})},
 		{"CLUSTER_PROVIDED with STATIC", "lb_policy", "allowed only with cluster type 'ORIGINAL_DST'", &M{LbPolicy: clusterv3.Cluster_CLUSTER_PROVIDED}},
-		{"LEAST_REQUEST", "lb_policy", "not supported", &M{LbPolicy: clusterv3.Cluster_LEAST_REQUEST}},
+		{"MAGLEV", "lb_policy", "not supported", &M{LbPolicy: clusterv3.Cluster_MAGLEV}},
 		{"LOGICAL_DNS, two endpoints", "load_assignment", "LOGICAL_DNS clusters must have a single",
 			ofType(clusterv3.Cluster_LOGICAL_DNS, static1("a.example:1", "b.example:1"))},
 		{"LOGICAL_DNS, two localities", "load_assignment", "LOGICAL_DNS clusters must have a single",
@@ -74,11 +73,6 @@ func TestM11Errors(t *testing.T) {
 			})},
 		{"high priority", "circuit_breakers.thresholds[0].priority", "only the default",
 			&M{CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{Priority: corev3.RoutingPriority_HIGH}}}}},
-		{"TLS to an internal listener", "transport_socket", "take no transport socket",
-			with(static1("envoy:decap"), func(m *M) {
-				m.TransportSocket = &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{
-					TypedConfig: packed(t, &tlsv3.UpstreamTlsContext{})}}
-			})},
 		{"original_dst_lb_config of STATIC", "original_dst_lb_config", "only for clusters of type",
 			&M{LbConfig: &clusterv3.Cluster_OriginalDstLbConfig_{OriginalDstLbConfig: &clusterv3.Cluster_OriginalDstLbConfig{}}}},
 	}

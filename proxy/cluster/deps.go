@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"syscall"
@@ -22,7 +23,13 @@ type Deps struct {
 	Transport transport.Deps
 	// Lookup finds internal listeners; nil: there are none.
 	Lookup network.HandlerLookup
-	Log    *slog.Logger
+	// DialInternal connects to an internal listener's handler for those who
+	// write bytes themselves: HTTP, and transports that add something. info is
+	// the inner flow's. It returns when the handler has answered: the cause of
+	// its refusal is the error. ctx bounds the wait only. Nil: there is no such
+	// connection.
+	DialInternal func(ctx context.Context, h network.Handler, info *network.StreamInfo) (network.Conn, error)
+	Log          *slog.Logger
 	// Control is called for each socket before it connects, as
 	// net.Dialer.Control is: to mark it, so that it never enters culvert's own
 	// TUN. May be nil.

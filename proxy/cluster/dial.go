@@ -12,8 +12,8 @@ import (
 )
 
 // connect makes one connection to an endpoint, transport included, within
-// connect_timeout. alpn is offered where the transport names none.
-func (c *Cluster) connect(ctx context.Context, h host, alpn []string, info *network.StreamInfo) (network.Conn, error) {
+// connect_timeout. inner is the info of a connection to an internal endpoint.
+func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inner *network.StreamInfo) (network.Conn, error) {
 	began := time.Now()
 	within, cancel := context.WithTimeoutCause(ctx, c.connectTimeout, errConnectTimeout)
 	defer cancel()
@@ -23,10 +23,15 @@ func (c *Cluster) connect(ctx context.Context, h host, alpn []string, info *netw
 		return nil, &NoHostError{Cluster: c.name, Err: err}
 	}
 	c.n.cxTotal.Inc()
-	conn, err := dialFirst(within, c.deps.Connector, targets, h.check)
+	h.n.cxTotal.Add(1)
+	conn, err := c.dial(within, h, targets, inner)
 	failure := transportFailure(err)
 	if err == nil {
-		conn, err = c.transport.Wrap(within, conn, transport.Options{HostName: h.name, ALPN: alpn, Info: info})
+		o.HostName = h.name
+		if o.ServerName == "" && h.targets != nil { // whoever chose the name wants it proven
+			o.ServerName = h.name
+		}
+		conn, err = c.transport.Wrap(within, conn, o)
 		if err != nil {
 			failure = err.Error()
 		}
@@ -39,6 +44,7 @@ func (c *Cluster) connect(ctx context.Context, h host, alpn []string, info *netw
 		err = context.Cause(within)
 	}
 	c.n.cxConnectFail.Inc()
+	h.n.cxConnectFail.Add(1)
 	if errors.Is(err, errConnectTimeout) {
 		c.n.cxConnectTimeout.Inc()
 		failure = ""
@@ -46,20 +52,43 @@ func (c *Cluster) connect(ctx context.Context, h host, alpn []string, info *netw
 	return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, TransportFailure: failure, Err: err}
 }
 
+// dial makes the connection beneath the transport.
+func (c *Cluster) dial(ctx context.Context, h *host, targets []network.Address, inner *network.StreamInfo) (network.Conn, error) {
+	if !h.inProcess() {
+		return dialFirst(ctx, c.deps.Connector, targets, h.check)
+	}
+	handler, ok := c.handlerOf(h)
+	switch {
+	case !ok:
+		return nil, network.WithReason(network.ReasonGateway, fmt.Errorf("no internal listener %q", h.address.Name))
+	case c.deps.DialInternal == nil:
+		return nil, network.WithReason(network.ReasonGateway, errors.New("internal listeners take no connections here"))
+	}
+	return c.deps.DialInternal(ctx, handler, inner)
+}
+
 // targets are the addresses of an endpoint: a name is resolved.
-func (c *Cluster) targets(ctx context.Context, h host) ([]network.Address, error) {
-	if h.address.Kind != network.AddressName {
+func (c *Cluster) targets(ctx context.Context, h *host) ([]network.Address, error) {
+	switch {
+	case h.targets != nil:
+		return h.targets, nil
+	case h.address.Kind != network.AddressName:
 		return []network.Address{h.address}, nil
 	}
 	addrs, err := c.names.lookup(ctx, h.address.Host())
 	if err != nil {
 		return nil, err
 	}
+	return targetsOf(addrs, h.address.Port()), nil
+}
+
+// targetsOf are the addresses of a name in the order they are tried.
+func targetsOf(addrs []netip.Addr, port uint16) []network.Address {
 	targets := make([]network.Address, len(addrs))
 	for i, a := range addrs {
-		targets[i] = network.IPAddress(netip.AddrPortFrom(a, h.address.Port()))
+		targets[i] = network.IPAddress(netip.AddrPortFrom(a, port))
 	}
-	return interleave(targets), nil
+	return interleave(targets)
 }
 
 // headStart is how long one address of a name is tried alone before the next
@@ -147,14 +176,4 @@ func interleave(list []network.Address) []network.Address {
 		}
 	}
 	return out
-}
-
-// noSuchListener is a connect to an internal listener that is not there: it
-// fails as a connection closed at once.
-func (c *Cluster) noSuchListener(h host) error {
-	c.n.cxConnectFail.Inc()
-	return &ConnectError{
-		Cluster: c.name, Endpoint: h.address,
-		Err: network.WithReason(network.ReasonGateway, fmt.Errorf("no internal listener %q", h.address.Name)),
-	}
 }

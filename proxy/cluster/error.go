@@ -70,3 +70,16 @@ func transportFailure(err error) string {
 	s := errno.Error()
 	return "delayed connect error: " + strings.ToUpper(s[:1]) + s[1:]
 }
+
+// errMaxStream ends a stream that max_stream_duration bounds.
+var errMaxStream error = maxStreamError{}
+
+type maxStreamError struct{}
+
+func (maxStreamError) Error() string { return "upstream max stream duration reached" }
+
+// Flag is Envoy's.
+func (maxStreamError) Flag() network.Flag { return network.FlagUMSDR }
+
+// ConnectReason is that of a stream which ended unanswered.
+func (maxStreamError) ConnectReason() network.Reason { return network.ReasonTimeout }

@@ -2,13 +2,23 @@ package cluster
 
 import (
 	"context"
+
+	"culvert/proxy/codec"
+	"culvert/proxy/network"
 )
 
 // Run keeps the cluster until ctx ends, then ends its pooled connections and
-// waits for them. Raw connections belong to their flows.
+// waits for them. Raw connections belong to their flows. With a
+// preconnect_policy it connects before anybody asks.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.breaker.publish(c.n.scope)
 	defer c.breaker.hide()
+	if c.preconnect.on() {
+		c.spawn(func(ctx context.Context) { _ = c.Warm(ctx) }) // what fails is tried again with the first flow
+	}
+	if d, ok := c.hosts.(*dynamicForward); ok && len(d.early) > 0 {
+		c.spawn(d.resolveEarly)
+	}
 	<-ctx.Done()
 	c.stop()
 	return nil
@@ -17,7 +27,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 // Drain takes no new streams, lets the open ones finish, and returns when all
 // pooled connections are over or ctx ends.
 func (c *Cluster) Drain(ctx context.Context) {
-	c.beginDrain()
+	c.beginDrain(errDraining)
 	select {
 	case <-c.whenEmpty():
 	case <-ctx.Done():
@@ -25,7 +35,10 @@ func (c *Cluster) Drain(ctx context.Context) {
 }
 
 func (c *Cluster) stop() {
-	c.beginDrain()
+	c.beginDrain(errStopped)
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
 	c.end(errStopped)
 	for _, p := range c.allPools() {
 		p.close(errStopped)
@@ -33,12 +46,13 @@ func (c *Cluster) stop() {
 	c.work.Wait()
 }
 
-func (c *Cluster) beginDrain() {
+func (c *Cluster) beginDrain(cause error) {
 	c.mu.Lock()
 	c.draining = true
 	c.mu.Unlock()
+	c.spares.close()
 	for _, p := range c.allPools() {
-		p.drain()
+		p.drain(cause)
 	}
 }
 
@@ -52,18 +66,31 @@ func (c *Cluster) allPools() []*pool {
 	return all
 }
 
-// acquirePool finds or makes the pool of an endpoint; letGo gives it back. A
-// pool lives as long as somebody opens on it or it has connections.
-func (c *Cluster) acquirePool(h host) (*pool, error) {
+// httpKeyOf is the pool that a request belongs to. head is nil for what is
+// connected in advance.
+func (c *Cluster) httpKeyOf(h *host, head *codec.Request, info *network.StreamInfo) httpKey {
+	key := httpKey{poolKey: h.key(), speaks: c.http.speaks}
+	if head != nil {
+		key.speaks = c.http.speaksFor(head, info)
+		key.sni = c.http.serverName(head)
+	}
+	return key
+}
+
+// acquirePool finds or makes the pool of a key; letGo gives it back. A pool
+// lives as long as somebody opens on it or it has connections.
+func (c *Cluster) acquirePool(key httpKey, h *host, info *network.StreamInfo) (*pool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.draining {
 		return nil, errDraining
 	}
-	key := poolKey{h.address, h.name}
 	p := c.pools[key]
 	if p == nil {
-		p = &pool{c: c, host: h}
+		p = &pool{c: c, key: key, host: h}
+		if h.inProcess() {
+			p.inner = info.SharedInner(0, h.address)
+		}
 		c.pools[key] = p
 	}
 	p.refs++
@@ -83,7 +110,7 @@ func (c *Cluster) letGo(p *pool) {
 	if p.refs > 0 {
 		return
 	}
-	delete(c.pools, poolKey{p.host.address, p.host.name})
+	delete(c.pools, p.key)
 	if len(c.pools) == 0 && c.empty != nil {
 		close(c.empty)
 		c.empty = nil

@@ -28,17 +28,20 @@ const defaultDstHeader = "x-envoy-original-dst-host"
 // that a captured flow was sent to is what its application would have reached
 // without us: only a policy that is given restricts it, and the loopback.
 type originalDst struct {
-	cluster string
-	header  string // lower case; empty: none is read
-	port    uint16 // replaces the target's; 0: not
-	policy  *egressPolicy
-	bound   func(netip.AddrPort) (network.Handler, bool)
-	own     func() []netip.Prefix
-	n       *counters
+	cluster  string
+	header   string       // lower case; empty: none is read
+	port     uint16       // replaces the target's; 0: not
+	metadata *metadataKey // where dynamic metadata has the target; nil: nowhere
+	choice   choice
+	n        *counters
+	recent   *recentHosts
 }
 
-func newOriginalDst(m *clusterv3.Cluster, policy *egressPolicy, d Deps, n *counters) (*originalDst, error) {
-	o := &originalDst{cluster: m.GetName(), policy: policy, bound: d.Bound, own: d.LocalAddresses, n: n}
+func newOriginalDst(m *clusterv3.Cluster, c choice, n *counters) (*originalDst, error) {
+	o := &originalDst{
+		cluster: m.GetName(), choice: c, n: n, recent: newRecentHosts(m, n),
+		metadata: newMetadataKey(m.GetOriginalDstLbConfig().GetMetadataKey()),
+	}
 	var errs []error
 	if m.GetLoadAssignment() != nil {
 		errs = append(errs, field.Errorf("load_assignment", "ORIGINAL_DST clusters must have no load assignment configured"))
@@ -62,35 +65,42 @@ func newOriginalDst(m *clusterv3.Cluster, policy *egressPolicy, d Deps, n *count
 	return o, field.Join(errs...)
 }
 
-func (o *originalDst) pick(_ context.Context, head *codec.Request, info *network.StreamInfo) (host, error) {
-	target, check, err := o.target(head, info)
+func (o *originalDst) pick(_ context.Context, head *codec.Request, info *network.StreamInfo) (*host, error) {
+	target, p, err := o.target(head, info)
 	if err != nil {
-		return host{}, &NoHostError{Cluster: o.cluster, Err: err}
+		return nil, &NoHostError{Cluster: o.cluster, Err: err}
 	}
 	if o.port != 0 {
 		target.IP = netip.AddrPortFrom(target.IP.Addr(), o.port)
 	}
-	if h, ok := o.bound(target.IP); ok {
-		return host{address: target, handler: h}, nil
+	if h, ok := o.choice.bound(target.IP); ok {
+		return o.recent.host(&host{address: target, handler: h}), nil
 	}
-	return host{address: target, check: check}, nil
+	return o.recent.host(&host{address: target, check: o.choice.check(p), reach: p.permitted}), nil
 }
 
-// target finds the endpoint, in Envoy's order: filter state, header, where the
-// connection was going.
-func (o *originalDst) target(head *codec.Request, info *network.StreamInfo) (network.Address, Check, error) {
-	if v, ok := info.FilterState[StateOriginalDst]; ok {
+// hosts: nothing is connected to before somebody names it.
+func (o *originalDst) hosts(context.Context) []*host { return nil }
+func (o *originalDst) known() []*host                { return o.recent.list() }
+
+// target finds the endpoint, in Envoy's order: filter state, metadata, header,
+// where the connection was going. What chooses badly is not replaced by what
+// comes after it: that would reach what nobody asked for.
+func (o *originalDst) target(head *codec.Request, info *network.StreamInfo) (network.Address, *egressPolicy, error) {
+	if v, ok := info.LookupFilterState(StateOriginalDst); ok {
 		a, err := o.parse(fmt.Sprint(v))
-		return a, o.checkChosen(info), err
+		return a, o.choice.chosen(info), err
+	}
+	if v, ok := o.metadata.find(info); ok {
+		a, err := o.parse(v)
+		return a, o.choice.chosen(info), err
 	}
 	if v, ok := o.fromHeader(head); ok {
-		// A bad value is not replaced by where the connection was going: it
-		// would reach what nobody asked for.
 		a, err := o.parse(v)
-		return a, o.checkChosen(info), err
+		return a, o.choice.chosen(info), err
 	}
 	if info.Restored() {
-		return info.LocalAddress, o.checkCaptured(), nil
+		return info.LocalAddress, o.choice.captured(), nil
 	}
 	return network.Address{}, nil, errors.New("no original destination")
 }
@@ -118,41 +128,4 @@ func (o *originalDst) parse(s string) (network.Address, error) {
 		return network.Address{}, network.WithReason(network.ReasonNoHealthy, err)
 	}
 	return a, nil
-}
-
-// checkChosen is the policy for what a client chose. Without one, a request
-// that came to a loopback listener may go to loopback: it came from there.
-func (o *originalDst) checkChosen(info *network.StreamInfo) Check {
-	p := o.policy
-	if p == nil {
-		p = &egressPolicy{}
-		if arrivedOnLoopback(info) {
-			p.permitted = classLoopback
-		}
-	}
-	return func(target netip.AddrPort) error { return p.check(target, o.own()) }
-}
-
-func (o *originalDst) checkCaptured() Check {
-	p := o.policy
-	if p == nil {
-		p = &egressPolicy{permitted: classLinkLocal | classMetadata | classPrivate | classOwn}
-	}
-	return func(target netip.AddrPort) error { return p.check(target, o.own()) }
-}
-
-// arrivedOnLoopback looks at the socket the outermost flow came in by; what was
-// captured came by none.
-func arrivedOnLoopback(info *network.StreamInfo) bool {
-	for info.Parent != nil {
-		info = info.Parent
-	}
-	if _, captured := info.FilterState[network.StateDestination]; captured {
-		return false
-	}
-	a := info.DirectLocalAddress
-	if a.IsZero() {
-		a = info.LocalAddress
-	}
-	return a.Kind == network.AddressIP && a.IP.Addr().IsLoopback()
 }

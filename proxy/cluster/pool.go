@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
 )
 
@@ -16,158 +18,309 @@ import (
 // another connection is used; more than a few times something is wrong.
 const unprocessedTries = 4
 
+// httpKey tells apart the pools of connections that must not be shared.
+type httpKey struct {
+	poolKey
+	speaks speech
+	sni    string
+	shared string // what the connection tells the endpoint of its flows
+}
+
 // pool is the HTTP connections to one endpoint: as many as are needed for the
-// streams that are open, made one at a time.
+// streams that are open. Whoever finds no room waits in line; connections are
+// made for those who wait, and the line moves when one is there, or has room
+// again.
 type pool struct {
-	c    *Cluster
-	host host
+	// immutable
+	c     *Cluster
+	key   httpKey
+	host  *host
+	inner *network.StreamInfo // of connections to an internal endpoint; else nil
 
 	refs int // guarded by Cluster.mu: openers, dials and connections
 
 	mu      sync.Mutex
 	conns   []*pooled
-	dialing *sharedDial
-	drained bool // takes no new streams
+	dials   []*poolDial
+	line    []*waiter   // who waits, first come first served
+	active  int64       // places taken
+	spoke   codec.Proto // the last connection; 0: none yet
+	fits    int64       // streams at once, as a peer has let us know; 0: it has not
+	drained bool        // takes no new streams
 }
 
-// sharedDial is a dial in progress that several openers wait for. It goes on
-// while one of them does.
-type sharedDial struct {
+// waiter is somebody who waits for a place.
+type waiter struct {
+	done chan struct{} // closed when the rest is set
+	pc   *pooled
+	err  error
+}
+
+// poolDial is a connection in the making.
+type poolDial struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	places int64 // that it is expected to have
+	warm   bool  // wanted for its own sake
 	done   chan struct{}
 	err    error // once done is closed
-	cancel context.CancelCauseFunc
-
-	waiters int // guarded by pool.mu
 }
 
-// errNobodyWaits ends a dial whose openers have all gone away.
+// errNobodyWaits ends a dial that nobody needs any longer.
 var errNobodyWaits = network.WithReason(network.ReasonCanceled, errors.New("nobody waits for the connection"))
 
 // errDraining refuses streams of a cluster that is going away.
 var errDraining = network.WithReason(network.ReasonGateway, errors.New("cluster is draining"))
 
 // open sends the head on a connection that has room, or on a new one.
-func (p *pool) open(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, *pooled, error) {
+func (p *pool) open(ctx context.Context, head *codec.Request) (codec.ClientStream, *pooled, error) {
 	var last error
-	for range unprocessedTries {
-		pc, err := p.ready(ctx)
+	for tries := 0; tries < unprocessedTries; {
+		pc, err := p.place(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		s, err := pc.conn.OpenStream(ctx, head)
+		full := errors.Is(err, h2.ErrNoCapacity)
+		pc.tried(err == nil, full)
 		if err == nil {
 			return s, pc, nil
 		}
-		pc.release()
 		last = err
 		if ctx.Err() != nil || !errors.Is(err, codec.ErrNotProcessed) {
 			break
+		}
+		if !full {
+			tries++
 		}
 	}
 	return nil, nil, fmt.Errorf("cluster %q endpoint %s: %w", p.c.name, p.host.address, last)
 }
 
-// ready finds a connection with room, a place on it taken, and makes one if
-// there is none.
-func (p *pool) ready(ctx context.Context) (*pooled, error) {
-	for {
-		p.mu.Lock()
-		if p.drained {
-			p.mu.Unlock()
-			return nil, errDraining
-		}
-		if pc := p.takeLocked(); pc != nil {
-			p.mu.Unlock()
-			return pc, nil
-		}
-		d := p.dialLocked()
+// place takes a place on a connection, and waits for one if there is none.
+func (p *pool) place(ctx context.Context) (*pooled, error) {
+	p.mu.Lock()
+	if p.drained {
 		p.mu.Unlock()
-		if err := p.await(ctx, d); err != nil {
-			return nil, err
+		return nil, errDraining
+	}
+	if pc := p.takeLocked(); pc != nil {
+		p.dialMoreLocked(false)
+		p.mu.Unlock()
+		return pc, nil
+	}
+	n, pending := p.c.n, &p.c.breaker.pending
+	if !pending.acquire() {
+		p.mu.Unlock()
+		n.rqPendingOverflow.Inc()
+		return nil, overflow(p.c.name, "pending requests")
+	}
+	defer pending.release()
+	w := &waiter{done: make(chan struct{})}
+	p.line = append(p.line, w)
+	p.dialMoreLocked(true)
+	p.mu.Unlock()
+	n.rqPendingTotal.Inc()
+	n.rqPendingActive.Inc()
+	defer n.rqPendingActive.Dec()
+	select {
+	case <-w.done:
+		if w.err != nil {
+			n.rqPendingFailure.Inc()
 		}
+		return w.pc, w.err
+	case <-ctx.Done():
+		n.rqCancelled.Inc()
+		p.leave(w)
+		return nil, context.Cause(ctx)
 	}
 }
 
 // takeLocked takes a place on the oldest connection that has one.
 func (p *pool) takeLocked() *pooled {
 	for _, pc := range p.conns {
-		if pc.active < p.c.http.maxStreams && pc.conn.CanOpen() {
+		if pc.active < pc.places && pc.opened < p.c.http.maxRequests && pc.conn.CanOpen() {
 			pc.active++
+			pc.opening++
+			pc.opened++
+			p.active++
 			return pc
 		}
 	}
 	return nil
 }
 
-// dialLocked joins the dial in progress, or starts one.
-func (p *pool) dialLocked() *sharedDial {
-	d := p.dialing
-	if d == nil {
-		ctx, cancel := context.WithCancelCause(p.c.life)
-		d = &sharedDial{done: make(chan struct{}), cancel: cancel}
-		p.dialing = d
-		p.c.hold(p)                            // given back by dial, or by the end of what it made
-		p.c.work.Go(func() { p.dial(ctx, d) }) // ends with the dial; Run waits for it
+// serveLocked gives places to those who wait.
+func (p *pool) serveLocked() {
+	for len(p.line) > 0 {
+		pc := p.takeLocked()
+		if pc == nil {
+			break
+		}
+		w := p.line[0]
+		p.line = p.line[1:]
+		w.pc = pc
+		close(w.done)
 	}
-	d.waiters++
+	p.dialMoreLocked(false)
+}
+
+// maxDialsAtOnce bounds how many connections one event may begin, as in Envoy.
+const maxDialsAtOnce = 3
+
+// dialMoreLocked begins as many connections as those who wait need, and, with a
+// preconnect ratio above 1, some more. asked says that somebody has just come,
+// who is to be counted if a limit is reached.
+func (p *pool) dialMoreLocked(asked bool) {
+	if p.drained {
+		return
+	}
+	for range maxDialsAtOnce {
+		if !p.shortLocked() {
+			return
+		}
+		if !p.c.breaker.connections.acquire() {
+			if asked {
+				p.c.n.cxOverflow.Inc()
+			}
+			if len(p.conns)+len(p.dials) > 0 || len(p.line) == 0 {
+				return // the line moves when one of ours has room
+			}
+			p.c.breaker.connections.force() // or nobody would ever be served
+		}
+		p.beginDialLocked(false)
+	}
+}
+
+// shortLocked reports that there are too few places, with those that are being
+// made, for those who wait and the ratio.
+func (p *pool) shortLocked() bool {
+	making := int64(0)
+	for _, d := range p.dials {
+		making += d.places
+	}
+	waiting := int64(len(p.line))
+	ratio := p.c.preconnect.perUpstream
+	if ratio <= 1 {
+		return waiting > making
+	}
+	free := int64(0)
+	for _, pc := range p.conns {
+		if pc.conn.CanOpen() {
+			free += max(pc.places-pc.active, 0)
+		}
+	}
+	return math.Ceil(float64(waiting+p.active)*ratio) > float64(making+p.active+free)
+}
+
+// beginDialLocked starts a connection; its place in the breaker is taken.
+func (p *pool) beginDialLocked(warm bool) *poolDial {
+	d := &poolDial{places: p.expectedLocked(), warm: warm, done: make(chan struct{})}
+	d.ctx, d.cancel = context.WithCancelCause(p.c.life)
+	p.dials = append(p.dials, d)
+	p.c.hold(p)                       // given back by dial, or by the end of what it made
+	p.c.work.Go(func() { p.dial(d) }) // ends with the dial; Run waits for it
 	return d
 }
 
-func (p *pool) dial(ctx context.Context, d *sharedDial) {
-	defer d.cancel(nil)
-	pc, err := p.c.connectHTTP(ctx, p)
-	defer close(d.done)
-	p.mu.Lock()
-	if p.dialing == d {
-		p.dialing = nil
+// expectedLocked is how many places a new connection will have.
+func (p *pool) expectedLocked() int64 {
+	if p.key.speaks == speaksHTTP1 || p.spoke == codec.HTTP11 {
+		return 1
 	}
-	d.err = err
+	if p.fits > 0 {
+		return min(p.fits, p.c.http.maxStreams)
+	}
+	return p.c.http.maxStreams
+}
+
+func (p *pool) dial(d *poolDial) {
+	defer d.cancel(nil)
+	pc, err := p.c.connectHTTP(d.ctx, p)
+	p.mu.Lock()
+	wanted := slices.Contains(p.dials, d)
+	p.dials = slices.DeleteFunc(p.dials, func(x *poolDial) bool { return x == d })
 	if err == nil {
+		p.spoke = pc.proto
 		p.conns = append(p.conns, pc)
 		p.c.work.Go(pc.run) // ends with the connection; Run waits for it
 		if p.drained {
 			pc.conn.Drain()
 		}
+	} else {
+		p.c.breaker.connections.release()
+		if wanted { // else it was given up, and those who wait count on others
+			p.failLocked(d.places, err)
+		}
 	}
+	p.serveLocked()
+	d.err = err
+	close(d.done)
 	p.mu.Unlock()
 	if err != nil {
 		p.c.letGo(p)
 	}
 }
 
-// await waits for a dial, as long as ctx lets it and the breaker has room for
-// those who wait.
-func (p *pool) await(ctx context.Context, d *sharedDial) error {
-	n, pending := p.c.n, &p.c.breaker.pending
-	defer p.leave(d)
-	if !pending.acquire() {
-		n.rqPendingOverflow.Inc()
-		return overflow(p.c.name, "pending requests")
+// failLocked tells those for whom a connection was made that there is none.
+func (p *pool) failLocked(places int64, err error) {
+	n := min(int(places), len(p.line))
+	for _, w := range p.line[:n] {
+		w.err = err
+		close(w.done)
 	}
-	defer pending.release()
-	n.rqPendingTotal.Inc()
-	n.rqPendingActive.Inc()
-	defer n.rqPendingActive.Dec()
+	p.line = p.line[n:]
+}
+
+// leave is the last thing of somebody who waits no longer. What is being made
+// for nobody is given up.
+func (p *pool) leave(w *waiter) {
+	p.mu.Lock()
 	select {
-	case <-d.done:
-		if d.err != nil {
-			n.rqPendingFailure.Inc()
+	case <-w.done:
+		p.mu.Unlock()
+		if w.pc != nil {
+			w.pc.tried(false, false) // it came too late
 		}
-		return d.err
-	case <-ctx.Done():
-		n.rqCancelled.Inc()
-		return context.Cause(ctx)
+		return
+	default:
+	}
+	defer p.mu.Unlock()
+	p.line = slices.DeleteFunc(p.line, func(x *waiter) bool { return x == w })
+	for i := len(p.dials) - 1; i >= 0; i-- {
+		d := p.dials[i]
+		if d.warm {
+			continue
+		}
+		p.dials = slices.Delete(p.dials, i, i+1) // nobody counts on what is being given up
+		if p.shortLocked() {
+			p.dials = slices.Insert(p.dials, i, d)
+			return
+		}
+		d.cancel(errNobodyWaits)
 	}
 }
 
-// leave is the last thing a waiter does; the last of them ends the dial.
-func (p *pool) leave(d *sharedDial) {
+// warm makes a connection if there is none, and waits until it is there.
+func (p *pool) warm(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	d.waiters--
-	if d.waiters == 0 && p.dialing == d {
-		p.dialing = nil // nobody joins what is being given up
-		d.cancel(errNobodyWaits)
+	var d *poolDial
+	switch {
+	case p.drained, len(p.conns) > 0:
+	case len(p.dials) > 0:
+		d = p.dials[0]
+	case p.c.breaker.connections.acquire():
+		d = p.beginDialLocked(true)
+	}
+	p.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	select {
+	case <-d.done:
+		return d.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -175,15 +328,21 @@ func (p *pool) leave(d *sharedDial) {
 func (p *pool) forget(pc *pooled) {
 	p.mu.Lock()
 	p.conns = slices.DeleteFunc(p.conns, func(x *pooled) bool { return x == pc })
+	p.serveLocked()
 	p.mu.Unlock()
 	p.c.letGo(p)
 }
 
-// drain lets the connections finish and makes no more.
-func (p *pool) drain() {
+// drain lets the connections finish and makes no more. Who waits for one is a
+// new stream, and refused.
+func (p *pool) drain(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drained = true
+	p.failLocked(math.MaxInt32, cause)
+	for _, d := range p.dials {
+		d.cancel(cause)
+	}
 	for _, pc := range p.conns {
 		pc.conn.Drain()
 	}

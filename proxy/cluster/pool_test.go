@@ -48,6 +48,9 @@ func (f *fakeHTTP) OpenStream(context.Context, *codec.Request) (codec.ClientStre
 	if f.refuse != nil {
 		return nil, f.refuse
 	}
+	if f.streams >= f.room {
+		return nil, h2.ErrNoCapacity
+	}
 	f.streams++
 	return &fakeStream{id: uint64(f.streams), conn: f}, nil
 }
@@ -128,10 +131,10 @@ func newPoolRig(t *testing.T, m *clusterv3.Cluster) *poolRig {
 			return &fakeConn{}, nil
 		})
 	})
-	r.newConn = func(_ network.Conn, cfg h2.Config) httpConn {
+	r.newConn = func(_ network.Conn, _ codec.Proto, _ *httpSettings, _ uint64, closed func()) httpConn {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		f := &fakeHTTP{room: r.room, closed: make(chan struct{}), onClose: cfg.StreamClosed}
+		f := &fakeHTTP{room: r.room, closed: make(chan struct{}), onClose: closed}
 		r.conns = append(r.conns, f)
 		return f
 	}
@@ -448,20 +451,6 @@ func TestPoolAsksPolicyEachTime(t *testing.T) {
 	})
 }
 
-func TestNoHTTP(t *testing.T) {
-	c := start(t, static1("192.0.2.1:443", "envoy:decap"), nil)
-	if c.CheckHTTP() == nil {
-		t.Error("a cluster of HTTP/1.1 can open streams")
-	}
-	if _, err := c.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonGateway {
-		t.Errorf("got %v", err)
-	}
-	c = start(t, http2(t, static1("envoy:decap"), nil), nil)
-	if _, err := c.OpenStream(t.Context(), connectHead(), info()); network.ReasonFor(err) != network.ReasonGateway {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestHTTPSettings(t *testing.T) {
 	full := &corev3.Http2ProtocolOptions{
 		MaxConcurrentStreams: u32(7), InitialStreamWindowSize: u32(70000), InitialConnectionWindowSize: u32(80000), HpackTableSize: u32(1),
@@ -469,15 +458,15 @@ func TestHTTPSettings(t *testing.T) {
 	}
 	m := http2(t, static1("192.0.2.1:1"), full)
 	m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(second)} // the typed ones win
-	s := start(t, m, nil).http
-	if !s.http2 || s.maxStreams != 7 || s.config.StreamWindow != 70000 || s.config.ConnWindow != 80000 || s.config.HeaderTableSize != 1 ||
-		s.config.KeepaliveInterval != second || s.config.KeepaliveTimeout != 2*second || s.config.IdleTimeout != time.Hour {
+	s := &start(t, m, nil).http
+	if s.speaks != speaksHTTP2 || s.maxStreams != 7 || s.h2.StreamWindow != 70000 || s.h2.ConnWindow != 80000 || s.h2.HeaderTableSize != 1 ||
+		s.h2.KeepaliveInterval != second || s.h2.KeepaliveTimeout != 2*second || s.h2.IdleTimeout != time.Hour {
 		t.Errorf("%+v", s)
 	}
 	old := static1("192.0.2.1:1")
 	old.Http2ProtocolOptions = full
 	old.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(0)}
-	if s = start(t, old, nil).http; !s.http2 || s.maxStreams != 7 || s.config.IdleTimeout >= 0 {
+	if s = &start(t, old, nil).http; s.speaks != speaksHTTP2 || s.maxStreams != 7 || s.h2.IdleTimeout >= 0 {
 		t.Errorf("deprecated fields: %+v", s)
 	}
 }

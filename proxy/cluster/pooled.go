@@ -13,87 +13,136 @@ import (
 
 // pooled is one HTTP connection of a pool.
 type pooled struct {
-	pool   *pool
-	conn   httpConn
-	opened time.Time
+	// immutable
+	pool  *pool
+	conn  httpConn
+	proto codec.Proto
+	made  time.Time
 
 	// what UpstreamInfo says of it
 	id            uint64
 	local, remote network.Address
 	tls           *tls.ConnectionState
 
-	active int64 // places taken, guarded by pool.mu
+	// guarded by pool.mu
+	places         int64 // streams at once
+	active, opened int64 // places taken now, and in all
+	opening        int64 // of the active ones, those whose stream is not open yet
 }
 
-// connectHTTP makes a connection of p's endpoint. It holds a place in the
-// breaker, which run gives back.
+// connectHTTP makes a connection of p's endpoint.
 func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
-	if !c.breaker.connections.acquire() {
-		c.n.cxOverflow.Inc()
-		return nil, overflow(c.name, "connections")
-	}
-	conn, err := c.connect(ctx, p.host, []string{"h2"}, nil)
-	if err == nil {
-		err = c.checkALPN(conn, p.host)
-	}
+	conn, err := c.connect(ctx, p.host, transport.Options{ServerName: p.key.sni, ALPN: p.key.speaks.alpn()}, p.inner)
 	if err != nil {
-		c.breaker.connections.release()
+		return nil, err
+	}
+	proto, err := c.negotiated(conn, p)
+	if err != nil {
 		return nil, err
 	}
 	pc := &pooled{
-		pool: p, opened: time.Now(), id: c.deps.Flows.NextID(),
+		pool: p, proto: proto, places: 1, made: time.Now(), id: c.deps.Flows.NextID(),
 		local: network.AddressOf(conn.LocalAddr()), remote: network.AddressOf(conn.RemoteAddr()),
 		tls: transport.ConnTLS(conn),
 	}
-	cfg := c.http.config
-	cfg.ConnectionID, cfg.StreamClosed = pc.id, pc.streamClosed
-	pc.conn = c.newConn(conn, cfg)
+	if proto == codec.HTTP2 {
+		pc.places = c.http.maxStreams
+		c.n.cxHTTP2Total.Inc()
+	} else {
+		c.n.cxHTTP1Total.Inc()
+	}
+	pc.conn = c.newConn(conn, proto, &c.http, pc.id, pc.streamClosed)
 	c.n.cxActive.Inc()
-	c.n.cxHTTP2Total.Inc()
+	p.host.n.cxActive.Add(1)
 	return pc, nil
 }
 
-// checkALPN refuses a peer that chose another protocol. One that chose none may
-// still speak HTTP/2: whoever configured it said so.
-func (c *Cluster) checkALPN(conn network.Conn, h host) error {
-	state := transport.ConnTLS(conn)
-	if state == nil || state.NegotiatedProtocol == "" || state.NegotiatedProtocol == "h2" {
-		return nil
+// negotiated is what the peer speaks. One that chose a protocol we do not speak
+// is refused.
+func (c *Cluster) negotiated(conn network.Conn, p *pool) (codec.Proto, error) {
+	chosen := ""
+	if state := transport.ConnTLS(conn); state != nil {
+		chosen = state.NegotiatedProtocol
 	}
-	err := network.WithReason(network.ReasonGateway,
-		fmt.Errorf("peer negotiated %q, want h2", state.NegotiatedProtocol))
+	proto, ok := p.key.speaks.proto(chosen)
+	if ok {
+		return proto, nil
+	}
+	err := network.WithReason(network.ReasonGateway, fmt.Errorf("peer negotiated %q, want %q", chosen, p.key.speaks.alpn()))
 	conn.Abort(err)
 	c.n.cxConnectFail.Inc()
+	p.host.n.cxConnectFail.Add(1)
 	c.n.cxProtocolError.Inc()
-	return &ConnectError{Cluster: c.name, Endpoint: h.address, TransportFailure: "ALPN mismatch", Err: err}
+	return 0, &ConnectError{Cluster: c.name, Endpoint: p.host.address, TransportFailure: "ALPN mismatch", Err: err}
 }
 
-// run serves the connection until it is over: the peer, a drain, its idle
-// timer, or the cluster's end. What was lost is in each stream's error.
+// run serves the connection until it is over: the peer, a drain, its timers, or
+// the cluster's end. What was lost is in each stream's error.
 func (pc *pooled) run() {
 	c := pc.pool.c
+	if d := c.http.maxConnection; d > 0 {
+		timer := time.AfterFunc(d, func() {
+			c.n.cxMaxDuration.Inc()
+			pc.conn.Drain()
+		})
+		defer timer.Stop()
+	}
 	err := pc.conn.Run(c.life)
-	pc.pool.forget(pc)
+	pc.pool.mu.Lock()
+	lost, opened := pc.active, pc.opened
+	pc.pool.mu.Unlock()
 	c.breaker.connections.release()
+	pc.pool.forget(pc)
 	c.n.cxActive.Dec()
+	pc.pool.host.n.cxActive.Add(-1)
 	c.n.cxDestroy.Inc()
-	c.n.cxLengthMs.RecordDuration(time.Since(pc.opened))
+	if lost > 0 {
+		c.n.cxDestroyWithRq.Inc()
+	}
+	c.n.rqPerCx.Record(float64(opened))
+	c.n.cxLengthMs.RecordDuration(time.Since(pc.made))
 	c.deps.Log.Debug("upstream connection ended", "cluster", c.name, "conn", pc.id, "endpoint", pc.pool.host.address.String(), "error", err)
 }
 
-// release gives back a place no stream took.
+// tried says what became of a place that was taken: a stream was opened, or
+// not, and then the place is given back. A peer that has no room for as many
+// lets us know for how many it has.
+func (pc *pooled) tried(opened, full bool) {
+	p := pc.pool
+	p.mu.Lock()
+	pc.opening--
+	if full {
+		pc.places = max(pc.active-pc.opening-1, 1)
+		p.fits = pc.places
+	}
+	p.mu.Unlock()
+	if !opened {
+		pc.release()
+	}
+}
+
+// release gives back a place; the line moves. A connection that has carried all
+// it may ends.
 func (pc *pooled) release() {
-	pc.pool.mu.Lock()
-	defer pc.pool.mu.Unlock()
+	p := pc.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	pc.active--
+	p.active--
+	if pc.active == 0 && pc.opened >= p.c.http.maxRequests {
+		p.c.n.cxMaxRequests.Inc()
+		pc.conn.Drain()
+	}
+	p.serveLocked()
 }
 
 // streamClosed is called once for each stream that was opened, after its Close.
 func (pc *pooled) streamClosed() {
-	pc.release()
 	c := pc.pool.c
 	c.n.rqActive.Dec()
+	pc.pool.host.n.rqActive.Add(-1)
 	c.breaker.requests.release()
+	pc.release()
 }
 
 // upstream describes a stream of the connection.
@@ -101,6 +150,6 @@ func (pc *pooled) upstream(streamID uint64) *network.UpstreamInfo {
 	return &network.UpstreamInfo{
 		Cluster: pc.pool.c.name, Host: pc.pool.host.address, HostName: pc.pool.host.name,
 		LocalAddress: pc.local, RemoteAddress: pc.remote,
-		ConnectionID: pc.id, StreamID: streamID, Protocol: codec.HTTP2.String(), TLS: pc.tls,
+		ConnectionID: pc.id, StreamID: streamID, Protocol: pc.proto.String(), TLS: pc.tls,
 	}
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"sync/atomic"
 
 	"culvert/configs/field"
 	"culvert/proxy/codec"
@@ -11,29 +10,14 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 )
 
-// roundRobin goes through a list from its beginning.
-type roundRobin struct{ next atomic.Uint64 }
-
-func (r *roundRobin) of(hosts []host) (host, bool) {
-	if len(hosts) == 0 {
-		return host{}, false
-	}
-	n := r.next.Add(1) - 1
-	return hosts[n%uint64(len(hosts))], true
-}
-
 // static is a cluster of type STATIC.
 type static struct {
 	cluster string
-	hosts   []host
-	turn    roundRobin
+	members *membership
 }
 
-func newStatic(m *clusterv3.Cluster, n *counters) (*static, error) {
+func newStatic(m *clusterv3.Cluster, p balancer, n *counters) (*static, error) {
 	hosts, err := endpoints(m.GetLoadAssignment())
-	if err != nil {
-		return nil, err
-	}
 	for _, h := range hosts {
 		if h.address.Kind == network.AddressName {
 			err = field.Join(err, &field.Error{
@@ -43,15 +27,19 @@ func newStatic(m *clusterv3.Cluster, n *counters) (*static, error) {
 			})
 		}
 	}
-	n.membershipTotal.Set(int64(len(hosts)))
-	n.membershipHealthy.Set(int64(len(hosts)))
-	return &static{cluster: m.GetName(), hosts: hosts}, err
+	if err != nil {
+		return nil, err
+	}
+	return &static{m.GetName(), newMembership(hosts, p, n)}, nil
 }
 
-func (s *static) pick(context.Context, *codec.Request, *network.StreamInfo) (host, error) {
-	h, ok := s.turn.of(s.hosts)
-	if !ok {
-		return host{}, &NoHostError{Cluster: s.cluster}
+func (s *static) pick(_ context.Context, _ *codec.Request, info *network.StreamInfo) (*host, error) {
+	if h := s.members.pick(info); h != nil {
+		return h, nil
 	}
-	return h, nil
+	return nil, &NoHostError{Cluster: s.cluster}
 }
+
+func (s *static) hosts(context.Context) []*host { return s.members.all }
+
+func (s *static) known() []*host { return s.members.all }
