@@ -54,7 +54,9 @@ type RelayResult struct {
 // delivered. Canceling ctx aborts both with its cause. It is the only place
 // that moves, counts, times and ends a flow.
 func Relay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) RelayResult {
-	r := &relay{down: downstream, up: upstream, opt: opt, start: time.Now()}
+	r := &relay{opt: opt, start: time.Now(), over: make(chan struct{})}
+	r.down = side{Conn: downstream, read: make(chan struct{})}
+	r.up = side{Conn: upstream, read: make(chan struct{})}
 	opt.Meter.Touch()
 	stop := context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
 	defer stop()
@@ -65,50 +67,63 @@ func Relay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) Rel
 	wg.Go(r.upstreamToDownstream) // ends with its source, or when both are aborted
 	r.downstreamToUpstream()
 	wg.Wait()
-	r.finish()
-	return r.result
+	return r.finish()
 }
 
 type relay struct {
 	// immutable
-	down, up Conn
+	down, up side
 	opt      RelayOptions
 	start    time.Time
+	over     chan struct{} // closed by abort
 
+	// guarded by mu
 	mu      sync.Mutex
-	result  RelayResult
-	halves  int // directions that ended cleanly
+	halves  int   // directions that ended cleanly
+	failed  error // why one side takes no more; what it sent is still delivered
 	aborted bool
+	cause   error // of the abort
 	timer   *time.Timer
 }
 
-func (r *relay) downstreamToUpstream() {
-	r.direction(r.down, r.up, r.opt.Meter.Received, &r.result.Downstream, &r.result.Upstream)
+// side is one end of a relay and what became of it.
+type side struct {
+	Conn
+	read chan struct{} // closed when the direction that reads from it is over
+
+	// guarded by the relay's mu
+	end     End
+	refused error // why it takes no more bytes
 }
 
-func (r *relay) upstreamToDownstream() {
-	r.direction(r.up, r.down, r.opt.Meter.Sent, &r.result.Upstream, &r.result.Downstream)
-}
+func (r *relay) downstreamToUpstream() { r.direction(&r.down, &r.up, r.opt.Meter.Received) }
+
+func (r *relay) upstreamToDownstream() { r.direction(&r.up, &r.down, r.opt.Meter.Sent) }
 
 // direction moves src to dst and ends dst's sending direction as src's ended.
-func (r *relay) direction(src, dst Conn, count func(int), srcEnd, dstEnd *End) {
-	path := choosePath(src, dst)
-	readErr, writeErr := path.move(count)
+func (r *relay) direction(src, dst *side, count func(int)) {
+	readErr, writeErr := choosePath(src.Conn, dst.Conn).move(count)
 	if readErr == nil && writeErr == nil {
-		writeErr = dst.CloseWrite()
+		// An EOF after a write has failed is no end: the writer was told of the
+		// reset in the reader's place.
+		if readErr = r.refusal(src); readErr == nil {
+			writeErr = dst.CloseWrite()
+		}
 	}
+	close(src.read)
 	switch {
 	case readErr != nil:
-		r.end(srcEnd, endFor(readErr))
-		if IsReset(readErr) {
-			waitSent(dst, r.isAborted)
-		}
-		r.abort(fmt.Errorf("read: %w", readErr))
+		r.setEnd(src, endFor(readErr))
+		r.abortBehind(dst, fmt.Errorf("read: %w", readErr))
 	case writeErr != nil:
-		r.end(dstEnd, endFor(writeErr))
-		r.abort(fmt.Errorf("write: %w", writeErr))
+		r.refuse(dst, writeErr)
+		select {
+		case <-dst.read: // all that it sent is written to src
+		case <-r.over:
+		}
+		r.abortBehind(src, fmt.Errorf("write: %w", writeErr))
 	default:
-		r.end(srcEnd, EndFIN)
+		r.setEnd(src, EndFIN)
 		r.halfDone()
 	}
 }
@@ -120,13 +135,37 @@ func endFor(err error) End {
 	return EndError
 }
 
-// end notes how a side ended, once: what follows is its consequence.
-func (r *relay) end(side *End, e End) {
+// setEnd notes how a side ended, once: what follows is its consequence.
+func (r *relay) setEnd(s *side, e End) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.aborted && (*side == EndOpen || *side == EndFIN) {
-		*side = e
+	r.setEndLocked(s, e)
+}
+
+func (r *relay) setEndLocked(s *side, e End) {
+	if !r.aborted && (s.end == EndOpen || s.end == EndFIN) {
+		s.end = e
 	}
+}
+
+// refuse notes that s takes no more bytes. What it sent before is still read,
+// for as long as that makes progress.
+func (r *relay) refuse(s *side, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setEndLocked(s, endFor(err))
+	s.refused = err
+	if r.failed == nil {
+		r.failed = err
+	}
+	r.opt.Meter.Touch()
+	r.armLocked()
+}
+
+func (r *relay) refusal(s *side) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.refused
 }
 
 func (r *relay) halfDone() {
@@ -145,6 +184,15 @@ func (r *relay) isAborted() bool {
 	return r.aborted
 }
 
+// abortBehind aborts both once the bytes written to s have arrived, where they
+// were sent before a reset.
+func (r *relay) abortBehind(s *side, cause error) {
+	if IsReset(cause) {
+		waitSent(s.Conn, r.isAborted)
+	}
+	r.abort(cause)
+}
+
 // abort ends both sides, once, with the first cause.
 func (r *relay) abort(cause error) {
 	r.mu.Lock()
@@ -152,84 +200,24 @@ func (r *relay) abort(cause error) {
 		r.mu.Unlock()
 		return
 	}
-	r.aborted, r.result.Err = true, cause
+	r.aborted, r.cause = true, cause
+	close(r.over)
 	r.mu.Unlock()
 	r.down.Abort(cause)
 	r.up.Abort(cause)
 }
 
-func (r *relay) finish() {
-	if !r.isAborted() {
+// finish closes what has ended and says how.
+func (r *relay) finish() RelayResult {
+	r.mu.Lock()
+	res := RelayResult{Downstream: r.down.end, Upstream: r.up.end, Err: r.cause}
+	aborted := r.aborted
+	r.mu.Unlock()
+	if !aborted {
 		_ = r.down.Close() // both directions have ended: nothing is left to fail
 		_ = r.up.Close()
 	}
-}
-
-// watchTime arms one timer for the idle and the duration bound; it runs no
-// goroutine while the flow is quiet.
-func (r *relay) watchTime() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.armLocked()
-}
-
-func (r *relay) stopWatch() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-}
-
-func (r *relay) armLocked() {
-	wait, _ := r.untilLocked()
-	if wait == 0 {
-		return
-	}
-	if r.timer == nil {
-		r.timer = time.AfterFunc(wait, r.onTimer)
-		return
-	}
-	r.timer.Reset(wait)
-}
-
-// untilLocked is the time until the nearest bound and its error; 0 if there is
-// no bound, negative if it has passed.
-func (r *relay) untilLocked() (time.Duration, error) {
-	idle := r.opt.IdleTimeout
-	if r.halves == 1 && r.opt.HalfCloseTimeout > 0 {
-		idle = r.opt.HalfCloseTimeout
-	}
-	var wait time.Duration
-	var err error
-	if idle > 0 {
-		wait, err = atLeast1(idle-r.opt.Meter.Idle()), ErrIdleTimeout
-	}
-	if d := r.opt.MaxDuration; d > 0 {
-		if left := atLeast1(d - time.Since(r.start)); wait == 0 || left < wait {
-			wait, err = left, ErrMaxDuration
-		}
-	}
-	return wait, err
-}
-
-// atLeast1 keeps "due" (1 ns) apart from "no bound" (0).
-func atLeast1(d time.Duration) time.Duration { return max(d, 1) }
-
-func (r *relay) onTimer() {
-	r.mu.Lock()
-	if r.aborted || r.halves == 2 {
-		r.mu.Unlock()
-		return
-	}
-	wait, err := r.untilLocked()
-	if wait > 1 {
-		r.timer.Reset(wait)
-		r.mu.Unlock()
-		return
-	}
-	r.mu.Unlock()
-	r.abort(err)
+	return res
 }
 
 // sentWait bounds how long a reset waits behind the bytes sent before it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +178,68 @@ func TestRelayResetAfterBytes(t *testing.T) {
 		})
 	}
 }
+
+// The same while the other side is sending: whoever learns of the reset first,
+// the reader or the writer, every byte arrives, and then a reset, never an end.
+func TestRelayResetWhileBeingSentTo(t *testing.T) {
+	const size = 1 << 20
+	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": sendQueue} {
+		t.Run(name, func(t *testing.T) {
+			for range 30 {
+				r := startRelay(t, wrap, RelayOptions{})
+				go io.Copy(r.app, random(2, 64<<20)) // ends with the reset
+				if _, err := io.Copy(r.origin, random(1, size)); err != nil {
+					t.Fatal(err)
+				}
+				s, _ := NewSocket(r.origin)
+				waitSent(s, func() bool { return false })
+				s.Abort(nil)
+				app, _ := NewSocket(r.app) // the kernel may tell our writer of the reset
+				_, n, err := digest(app)
+				if n != size || !IsReset(err) {
+					t.Fatalf("app got %d bytes and %v, want %d and a reset", n, err, size)
+				}
+				if res := r.wait(t); res.Upstream != EndReset {
+					t.Fatalf("result %+v, want an upstream reset", res)
+				}
+			}
+		})
+	}
+}
+
+// A side that is broken and another that does not read: the flow ends all the
+// same.
+func TestRelayBrokenSideDoesNotHoldTheFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		down, app := net.Pipe()
+		up := &brokenConn{write: broken, done: make(chan struct{})}
+		var m Meter
+		go func() { _, _ = app.Write([]byte("x")) }() // ends when it is read
+		start := time.Now()
+		res := Relay(t.Context(), pipeConn{down}, up, RelayOptions{Meter: &m})
+		if !errors.Is(res.Err, broken) {
+			t.Errorf("ended with %v, want %v", res.Err, broken)
+		}
+		if d := time.Since(start); d < resetGrace || d > 2*resetGrace {
+			t.Errorf("ended after %v, want %v", d, resetGrace)
+		}
+	})
+}
+
+// brokenConn refuses writes and never has anything to read.
+type brokenConn struct {
+	net.Conn
+	write error
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (b *brokenConn) Read([]byte) (int, error)  { <-b.done; return 0, net.ErrClosed }
+func (b *brokenConn) Write([]byte) (int, error) { return 0, b.write }
+func (b *brokenConn) CloseWrite() error         { return b.write }
+func (b *brokenConn) Abort(error)               { b.once.Do(func() { close(b.done) }) }
+func (b *brokenConn) Close() error              { b.Abort(nil); return nil }
 
 func TestRelayResetByApplication(t *testing.T) {
 	r := startRelay(t, bare, RelayOptions{})

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,8 @@ type Socket struct {
 
 	once   sync.Once
 	reader chunkReader // owned by the one goroutine that reads
+
+	wroteEnd atomic.Bool // our sending direction was ended
 }
 
 type streamSocket interface {
@@ -45,6 +48,7 @@ func NewSocket(c net.Conn) (*Socket, error) {
 // CloseWrite sends FIN. A socket whose peer is already gone has nothing left to
 // end.
 func (s *Socket) CloseWrite() error {
+	s.wroteEnd.Store(true)
 	err := s.Conn.(streamSocket).CloseWrite()
 	if errors.Is(err, syscall.ENOTCONN) {
 		return nil
@@ -76,11 +80,41 @@ func (s *Socket) ReadChunk() (*Chunk, error) {
 		return nil, wrapKernel(err)
 	case n == 0:
 		c.Release()
-		return nil, io.EOF
+		return nil, s.endOfInput()
 	}
 	c.Data = c.Space()[:n]
 	return c, nil
 }
+
+// Read is net.Conn's, with a reset told as one.
+func (s *Socket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n == 0 && errors.Is(err, io.EOF) {
+		err = s.endOfInput()
+	}
+	return n, err
+}
+
+// endOfInput tells FIN from a reset. The kernel reports a reset once, to
+// whoever asks first: if that was the writer, the reader finds an EOF. But a
+// connection of which we have not ended our side is closed by a reset only.
+func (s *Socket) endOfInput() error {
+	if s.wroteEnd.Load() {
+		return io.EOF
+	}
+	closed := false
+	_ = s.raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		closed = err == nil && info.State == tcpClose
+	})
+	if closed {
+		return &ResetError{Remote: true, Err: syscall.ECONNRESET}
+	}
+	return io.EOF
+}
+
+// tcpClose is TCP_CLOSE of the kernel's enum (net/tcp_states.h).
+const tcpClose = 7
 
 // chunkReader is the one reader's state, so that a read makes no closure.
 type chunkReader struct {
