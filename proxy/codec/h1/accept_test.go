@@ -57,7 +57,7 @@ var valid = []struct {
 	{"chunks", chunked("3\r\nhel\r\n02\r\nlo\r\n0\r\n\r\n"), seen{Body: "hello", Request: &codec.Request{
 		Method: "POST", Authority: "a", Path: "/", HasPath: true, Header: fields("Transfer-Encoding", "chunked"),
 	}}},
-	{"chunk extensions and trailers", chunked("3 ; a=\"b;c\"\r\nhel\r\nA;x\r\n0123456789\r\n000;y\r\nX-T: 1\r\nx-t: 2\r\n\r\n"),
+	{"chunk extensions and trailers", chunked("3; a=\"b;c\"\r\nhel\r\nA;x\r\n0123456789\r\n000;y\r\nX-T: 1\r\nx-t: 2\r\n\r\n"),
 		seen{Body: "hel0123456789", Trailers: fields("X-T", "1", "x-t", "2"), Request: &codec.Request{
 			Method: "POST", Authority: "a", Path: "/", HasPath: true, Header: fields("Transfer-Encoding", "chunked"),
 		}}},

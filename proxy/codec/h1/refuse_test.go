@@ -126,6 +126,7 @@ var refusals = []struct {
 	{"chunk size with a sign", chunked("+1\r\na\r\n0\r\n\r\n"), 400},
 	{"chunk size with a space before", chunked(" 1\r\na\r\n0\r\n\r\n"), 400},
 	{"chunk size with a space behind", chunked("1 \r\na\r\n0\r\n\r\n"), 400},
+	{"chunk size with a space before its extension", chunked("1 ;a\r\na\r\n0\r\n\r\n"), 400},
 	{"chunk size empty", chunked("\r\na\r\n0\r\n\r\n"), 400},
 	{"chunk size overflow", chunked("10000000000000001\r\na\r\n0\r\n\r\n"), 400},
 	{"chunk line with a bare LF", chunked("1\na\r\n0\r\n\r\n"), 400},

@@ -85,20 +85,20 @@ func disguised(method string) bool {
 // counts (RFC 9112 §3.2.2), also for CONNECT. Host is no longer among the fields
 // then: the codec writes it first, of Authority.
 func (c *conn) settleHost(r *codec.Request) error {
-	hosts := r.Header.Values("host")
+	hosts, host := count(r.Header, "host")
 	switch {
-	case len(hosts) > 1:
+	case hosts > 1:
 		return bad("several Host fields")
-	case len(hosts) == 1 && hosts[0] != "" && !validAuthority(hosts[0]):
+	case host != "" && !validAuthority(host):
 		return bad("invalid Host")
-	case len(hosts) == 0 && r.Proto == codec.HTTP11 && r.Method != "CONNECT":
+	case hosts == 0 && r.Proto == codec.HTTP11 && r.Method != "CONNECT":
 		return badStatus(400, "no Host", "missing_host_header")
 	}
-	r.Header.Del("host")
+	remove(&r.Header, "host")
 	switch {
 	case r.Authority != "":
-	case len(hosts) == 1:
-		r.Authority = hosts[0]
+	case hosts == 1:
+		r.Authority = host
 	case r.Proto == codec.HTTP10:
 		r.Authority = c.cfg.DefaultHost
 	}
@@ -127,10 +127,10 @@ func (c *conn) settleUpgrade(r *codec.Request) {
 	if !asked || r.Proto == codec.HTTP10 || r.Method == "CONNECT" {
 		kept = nil
 	}
-	r.Header.Del("http2-settings")
+	remove(&r.Header, "http2-settings")
 	dropToken(&r.Header, "connection", "http2-settings")
 	if len(kept) == 0 {
-		r.Header.Del("upgrade")
+		remove(&r.Header, "upgrade")
 		dropToken(&r.Header, "connection", "upgrade")
 		return
 	}
@@ -188,7 +188,7 @@ func requestFraming(r *codec.Request) (framing, error) {
 	case r.Method == "CONNECT" && length > 0:
 		return framing{}, badStatus(400, "CONNECT with a body", "http1.body_disallowed")
 	case r.Method == "CONNECT":
-		r.Header.Del("content-length")
+		remove(&r.Header, "content-length")
 		return framing{kind: rawBody}, nil
 	case r.Protocol != "":
 		return framing{kind: rawBody}, nil

@@ -97,6 +97,6 @@ func responseFraming(res *codec.Response, req *codec.Request, old bool) (framing
 }
 
 func dropFraming(res *codec.Response) {
-	res.Header.Del("content-length")
-	res.Header.Del("transfer-encoding")
+	remove(&res.Header, "content-length")
+	remove(&res.Header, "transfer-encoding")
 }

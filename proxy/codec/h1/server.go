@@ -25,6 +25,7 @@ import (
 func ServeConn(ctx context.Context, nc network.Conn, cfg Config, h codec.ServerHandler) error {
 	s := &server{handler: h}
 	s.init(nc, cfg, true)
+	s.asks = s.isDraining
 	s.base, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(nil)
 	stop := context.AfterFunc(ctx, s.drain)
@@ -41,7 +42,8 @@ type server struct {
 	handler codec.ServerHandler
 	base    context.Context // of the streams
 	end     context.CancelCauseFunc
-	served  uint64 // requests so far; owned by run
+	served  uint64      // requests so far; owned by run
+	asks    func() bool // isDraining
 
 	mu       sync.Mutex
 	idle     bool // no byte of the next request has come
@@ -170,8 +172,7 @@ func (s *server) headFailed(err error) error {
 	case errors.As(err, &broken):
 		return s.refuse(broken)
 	case errors.Is(err, io.EOF), errors.Is(err, errIdleTimeout), errors.Is(err, errDrained):
-		_ = s.nc.CloseWrite() // over TLS its own word for the end
-		_ = s.nc.Close()
+		s.linger()
 		return nil
 	}
 	s.nc.Abort(err)

@@ -20,7 +20,7 @@ func (s *server) newStream(req *request) *stream {
 	st.in.start(&s.conn, req.body)
 	st.recvEnd = st.in.over()
 	st.last = req.close || (s.cfg.MaxRequests > 0 && s.served >= uint64(s.cfg.MaxRequests))
-	st.draining = s.isDraining
+	st.draining = s.asks
 	s.setCurrent(st)
 	return st
 }
