@@ -44,7 +44,7 @@ var layers = [][]string{
 	{"proxy/codec"},
 	{"proxy/openssl", "proxy/datasource"},
 	{"proxy/transport", "proxy/resolver", "proxy/format", "proxy/matcher", "proxy/stats", "proxy/accesslog"},
-	{"proxy/route", "proxy/cluster"},
+	{"proxy/route", "proxy/cluster", "proxy/listenerfilter"},
 	{"proxy/hcm", "proxy/tcpproxy", "proxy/listener", "proxy/httpfilter"},
 }
 
