@@ -29,7 +29,8 @@ type Cluster struct {
 	deps           Deps
 	connectTimeout time.Duration
 	transport      transport.Upstream
-	bare, tls      bool // the transport adds nothing; is TLS alone
+	plain          bool // the transport adds nothing to the bytes
+	alike          bool // its connections are the same, whoever they are for
 	hosts          hostSource
 	names          *nameCache // resolves endpoints that are names
 	http           httpSettings
@@ -60,9 +61,9 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	c := &Cluster{
 		name: m.GetName(), message: m, deps: d, n: n,
 		connectTimeout: defaultConnectTimeout,
-		bare:           isBare(m.GetTransportSocket()), tls: isTLS(m.GetTransportSocket()),
-		newConn: newHTTPConn,
-		pools:   make(map[httpKey]*pool),
+		alike:          isAlike(m.GetTransportSocket()),
+		newConn:        newHTTPConn,
+		pools:          make(map[httpKey]*pool),
 	}
 	c.spares = newSpares(c)
 	if t := m.GetConnectTimeout(); t != nil {
@@ -71,17 +72,34 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	opts, optsErr := newOptions(m, n)
 	c.http = opts.http
 	var errs [5]error
-	c.transport, errs[0] = transport.NewUpstream(m.GetTransportSocket(), d.Transport)
+	c.transport, errs[0] = c.newTransport(m)
 	c.breaker, errs[1] = newBreaker(m.GetCircuitBreakers())
 	c.names, errs[2] = newNames(m, c)
 	c.preconnect, errs[3] = newPreconnect(m.GetPreconnectPolicy())
 	c.hosts, errs[4] = c.newHosts(m, opts.egress)
-	err := field.Join(optsErr, field.At("transport_socket", errs[0]), errs[1], errs[2], errs[3], errs[4])
+	err := field.Join(optsErr, errs[0], errs[1], errs[2], errs[3], errs[4])
 	if err != nil {
 		return nil, err
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c, nil
+}
+
+// newTransport compiles the transport_socket and looks whether what is asked of
+// it can be had.
+func (c *Cluster) newTransport(m *clusterv3.Cluster) (transport.Upstream, error) {
+	d := c.deps.Transport
+	d.Stats = c.n.scope
+	u, err := transport.NewUpstream(m.GetTransportSocket(), d)
+	if err != nil {
+		return nil, field.At("transport_socket", err)
+	}
+	c.plain = transport.Plain(u)
+	if c.http.speaks == speaksEither && !u.Secure() {
+		return nil, field.Errorf("typed_extension_protocol_options",
+			"ALPN configured for cluster %s which has a non-ALPN transport socket", c.name)
+	}
+	return u, nil
 }
 
 func statName(m *clusterv3.Cluster) string {
@@ -116,7 +134,7 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.inProcess() && c.bare {
+	if h.inProcess() && c.plain {
 		handler, err := c.internal(h, info)
 		return nil, handler, err
 	}
@@ -152,6 +170,7 @@ func (c *Cluster) openRaw(ctx context.Context, h *host, info *network.StreamInfo
 	var inner *network.StreamInfo
 	if h.inProcess() {
 		inner = info.InnerAt(c.deps.Flows.NextID(), h.address)
+		c.passThrough(h, info, inner)
 	}
 	conn, err := c.connect(ctx, h, transport.Options{Info: info}, inner)
 	if err != nil {
@@ -192,7 +211,11 @@ func (c *Cluster) openOn(ctx context.Context, h *host, head *codec.Request, info
 		c.n.rqPendingOverflow.Inc()
 		return nil, nil, false, overflow(c.name, "requests")
 	}
-	p, err := c.acquirePool(c.httpKeyOf(h, head, info), h, info)
+	key, err := c.httpKeyOf(h, head, info)
+	var p *pool
+	if err == nil {
+		p, err = c.acquirePool(key, h, info)
+	}
 	if err != nil {
 		c.breaker.requests.release()
 		return nil, nil, false, err
@@ -347,8 +370,19 @@ func (c *Cluster) internal(h *host, info *network.StreamInfo) (network.Handler, 
 		defer h.n.cxActive.Add(-1)
 		defer c.n.cxDestroy.Inc()
 		defer c.n.cxActive.Dec()
+		if u, ok := transport.Internal(c.transport); ok {
+			u.Passthrough(info, f.Info(), c.message.GetMetadata(), h.metadata)
+		}
 		return handler.ServeFlow(ctx, f)
 	}), nil
+}
+
+// passThrough gives the info of a flow on its way into h what the transport lets
+// cross.
+func (c *Cluster) passThrough(h *host, flow, inner *network.StreamInfo) {
+	if u, ok := transport.Internal(c.transport); ok {
+		u.Passthrough(flow, inner, c.message.GetMetadata(), h.metadata)
+	}
 }
 
 // noSuchListener is a connect to an internal listener that is not there: it

@@ -17,20 +17,24 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	began := time.Now()
 	within, cancel := context.WithTimeoutCause(ctx, c.connectTimeout, errConnectTimeout)
 	defer cancel()
-	targets, err := c.targets(within, h)
-	if err != nil {
-		c.n.cxNoneHealthy.Inc()
-		return nil, &NoHostError{Cluster: c.name, Err: err}
+	c.describe(&o, h)
+	way, err := transport.WayTo(c.transport, o)
+	var targets []network.Address
+	if err == nil && way.Open == nil {
+		targets, err = c.targets(within, h, way.Proxy)
+		if err != nil {
+			c.n.cxNoneHealthy.Inc()
+			return nil, &NoHostError{Cluster: c.name, Err: err}
+		}
 	}
 	c.n.cxTotal.Inc()
 	h.n.cxTotal.Add(1)
-	conn, err := c.dial(within, h, targets, inner)
+	var conn network.Conn
+	if err == nil {
+		conn, err = c.dial(within, h, way, targets, inner)
+	}
 	failure := transportFailure(err)
 	if err == nil {
-		o.HostName = h.name
-		if o.ServerName == "" && h.targets != nil { // whoever chose the name wants it proven
-			o.ServerName = h.name
-		}
 		conn, err = c.transport.Wrap(within, conn, o)
 		if err != nil {
 			failure = err.Error()
@@ -52,9 +56,23 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, TransportFailure: failure, Err: err}
 }
 
+// describe tells the transport which endpoint it is.
+func (c *Cluster) describe(o *transport.Options, h *host) {
+	o.HostName, o.Endpoint = h.name, h.address
+	o.HostMetadata, o.LocalityMetadata = h.metadata, h.around
+	if o.ServerName == "" && h.chosen { // whoever chose the name wants it proven
+		o.ServerName = h.name
+	}
+}
+
 // dial makes the connection beneath the transport.
-func (c *Cluster) dial(ctx context.Context, h *host, targets []network.Address, inner *network.StreamInfo) (network.Conn, error) {
-	if !h.inProcess() {
+func (c *Cluster) dial(ctx context.Context, h *host, way transport.Way, targets []network.Address, inner *network.StreamInfo) (network.Conn, error) {
+	switch {
+	case way.Open != nil:
+		return way.Open(ctx)
+	case !way.Proxy.IsZero():
+		return dialFirst(ctx, c.deps.Connector, targets, nil)
+	case !h.inProcess():
 		return dialFirst(ctx, c.deps.Connector, targets, h.check)
 	}
 	handler, ok := c.handlerOf(h)
@@ -67,19 +85,24 @@ func (c *Cluster) dial(ctx context.Context, h *host, targets []network.Address, 
 	return c.deps.DialInternal(ctx, handler, inner)
 }
 
-// targets are the addresses of an endpoint: a name is resolved.
-func (c *Cluster) targets(ctx context.Context, h *host) ([]network.Address, error) {
+// targets are the addresses of an endpoint, or of the proxy on the way to it: a
+// name is resolved.
+func (c *Cluster) targets(ctx context.Context, h *host, proxy network.Address) ([]network.Address, error) {
+	at := proxy
 	switch {
-	case h.targets != nil:
+	case proxy.IsZero() && h.targets != nil:
 		return h.targets, nil
-	case h.address.Kind != network.AddressName:
-		return []network.Address{h.address}, nil
+	case proxy.IsZero():
+		at = h.address
 	}
-	addrs, err := c.names.lookup(ctx, h.address.Host())
+	if at.Kind != network.AddressName {
+		return []network.Address{at}, nil
+	}
+	addrs, err := c.names.lookup(ctx, at.Host())
 	if err != nil {
 		return nil, err
 	}
-	return targetsOf(addrs, h.address.Port()), nil
+	return targetsOf(addrs, at.Port()), nil
 }
 
 // targetsOf are the addresses of a name in the order they are tried.

@@ -13,6 +13,7 @@ import (
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
 	"culvert/proxy/stats"
+	"culvert/proxy/transport"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	dynamicv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
@@ -47,6 +48,8 @@ type dynamicForward struct {
 	choice  choice
 	recent  *recentHosts
 	early   []string // names to be known before anybody asks
+	// detour reports that a proxy on the way resolves the name itself.
+	detour func(target network.Address, info *network.StreamInfo) bool
 }
 
 func newDynamicForward(m *clusterv3.Cluster, t *clusterv3.Cluster_CustomClusterType, ch choice, c *Cluster) (*dynamicForward, error) {
@@ -60,8 +63,8 @@ func newDynamicForward(m *clusterv3.Cluster, t *clusterv3.Cluster_CustomClusterT
 	if _, err := newPolicy(m, t.GetName()); err != nil {
 		return nil, err
 	}
-	d := &dynamicForward{cluster: m.GetName(), port: 80, choice: ch, recent: newRecentHosts(m, c.n)}
-	if isTLS(m.GetTransportSocket()) {
+	d := &dynamicForward{cluster: m.GetName(), port: 80, choice: ch, recent: newRecentHosts(m, c.n), detour: c.detour}
+	if c.transport != nil && c.transport.Secure() {
 		d.port = 443
 	}
 	var errs []error
@@ -152,6 +155,9 @@ func (d *dynamicForward) pick(ctx context.Context, head *codec.Request, info *ne
 		p := d.choice.chosen(info)
 		return d.recent.host(&host{address: target, check: d.choice.check(p), reach: p.permitted}), nil
 	}
+	if d.detour(target, info) {
+		return d.recent.host(&host{address: target, name: target.Host(), chosen: true}), nil
+	}
 	addrs, err := d.names.lookup(ctx, target.Host())
 	if err != nil {
 		return nil, &NoHostError{Cluster: d.cluster, Err: err}
@@ -181,7 +187,7 @@ func (d *dynamicForward) permitted(target network.Address, addrs []netip.Addr, i
 		return nil, &ConnectError{Cluster: d.cluster, Endpoint: target, Err: refused}
 	}
 	return d.recent.host(&host{
-		address: target, name: target.Host(), targets: targets, check: check, reach: p.permitted,
+		address: target, name: target.Host(), chosen: true, targets: targets, check: check, reach: p.permitted,
 	}), nil
 }
 
@@ -240,6 +246,13 @@ func stateString(info *network.StreamInfo, name string) string {
 	return fmt.Sprint(v)
 }
 
+// detour reports that the way to target leads through a proxy or a tunnel, which
+// then resolves the name.
+func (c *Cluster) detour(target network.Address, info *network.StreamInfo) bool {
+	way, err := transport.WayTo(c.transport, transport.Options{Info: info, Endpoint: target, HostName: target.Host()})
+	return err == nil && (way.Open != nil || !way.Proxy.IsZero())
+}
+
 // ResolveHost resolves, and keeps, the name that a request will be sent to,
 // for whoever wants to know before. Nothing is done where the cluster's
 // endpoints are not named by requests.
@@ -249,7 +262,7 @@ func (c *Cluster) ResolveHost(ctx context.Context, head *codec.Request, info *ne
 		return nil
 	}
 	target, err := d.target(head, info)
-	if err != nil || target.Kind == network.AddressIP {
+	if err != nil || target.Kind == network.AddressIP || d.detour(target, info) {
 		return err
 	}
 	_, err = d.names.lookup(ctx, target.Host())

@@ -12,7 +12,7 @@ func Honoured() field.Honoured {
 			"least_request_lb_config ring_hash_lb_config original_dst_lb_config load_assignment circuit_breakers preconnect_policy " +
 			"upstream_http_protocol_options common_http_protocol_options http_protocol_options http2_protocol_options " +
 			"max_requests_per_connection protocol_selection typed_extension_protocol_options " +
-			"dns_lookup_family dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl cleanup_interval transport_socket",
+			"dns_lookup_family dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl cleanup_interval transport_socket metadata",
 		"envoy.config.cluster.v3.Cluster.CustomClusterType":    "name typed_config",
 		"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig":  "use_http_header http_header_name upstream_port_override metadata_key",
 		"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": "choice_count",
@@ -43,9 +43,10 @@ func Honoured() field.Honoured {
 		"envoy.config.core.v3.CidrRange":       "address_prefix prefix_len",
 
 		"envoy.config.endpoint.v3.ClusterLoadAssignment": "cluster_name endpoints",
-		"envoy.config.endpoint.v3.LocalityLbEndpoints":   "lb_endpoints locality priority",
-		"envoy.config.endpoint.v3.LbEndpoint":            "endpoint health_status load_balancing_weight",
+		"envoy.config.endpoint.v3.LocalityLbEndpoints":   "lb_endpoints locality priority metadata",
+		"envoy.config.endpoint.v3.LbEndpoint":            "endpoint health_status load_balancing_weight metadata",
 		"envoy.config.endpoint.v3.Endpoint":              "address hostname",
+		"envoy.config.core.v3.Metadata":                  "filter_metadata typed_filter_metadata",
 		"envoy.config.core.v3.Locality":                  "region zone sub_zone",
 		"envoy.config.core.v3.Address":                   "socket_address pipe envoy_internal_address",
 		"envoy.config.core.v3.SocketAddress":             "protocol address port_value",

@@ -9,6 +9,7 @@ import (
 	"culvert/configs/field"
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
+	"culvert/proxy/transport"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -22,6 +23,8 @@ type host struct {
 	// targets, where set, are the addresses to dial instead of address: a name
 	// that is resolved already.
 	targets []network.Address
+	// chosen: a request named it.
+	chosen bool
 	// check is set where a client chose the address; reach tells choices apart
 	// that may go to different addresses, so that they share no connection.
 	check Check
@@ -35,6 +38,7 @@ type host struct {
 	health   corev3.HealthStatus
 	locality *corev3.Locality
 	metadata *corev3.Metadata
+	around   *corev3.Metadata // the locality's
 	n        *hostCounts
 }
 
@@ -86,6 +90,8 @@ func endpoints(m *endpointv3.ClusterLoadAssignment) ([]*host, error) {
 	var out []*host
 	var errs []error
 	for i, locality := range m.GetEndpoints() {
+		_, err := transport.ProxyOf(locality.GetMetadata())
+		errs = append(errs, field.At(field.Index("load_assignment.endpoints", i)+".metadata", err))
 		for j, lb := range locality.GetLbEndpoints() {
 			path := field.Index(field.Index("load_assignment.endpoints", i)+".lb_endpoints", j)
 			e := lb.GetEndpoint()
@@ -98,10 +104,12 @@ func endpoints(m *endpointv3.ClusterLoadAssignment) ([]*host, error) {
 				errs = append(errs, field.At(path+".endpoint.address", err))
 				continue
 			}
+			_, err = transport.ProxyOf(lb.GetMetadata())
+			errs = append(errs, field.At(path+".metadata", err))
 			out = append(out, &host{
 				address: a, name: e.GetHostname(),
 				weight: max(lb.GetLoadBalancingWeight().GetValue(), 1), priority: locality.GetPriority(),
-				health: lb.GetHealthStatus(), locality: locality.GetLocality(), metadata: lb.GetMetadata(),
+				health: lb.GetHealthStatus(), locality: locality.GetLocality(), metadata: lb.GetMetadata(), around: locality.GetMetadata(),
 				n: new(hostCounts),
 			})
 		}

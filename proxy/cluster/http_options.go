@@ -85,7 +85,7 @@ func newOptions(m *clusterv3.Cluster, n *counters) (options, error) {
 	// Envoy.
 	var err error
 	if typed != nil {
-		o.http, err = typedSettings(typed, isBare(m.GetTransportSocket()))
+		o.http, err = typedSettings(typed)
 	} else {
 		o.http, err = oldSettings(m)
 	}
@@ -111,8 +111,8 @@ func oldSettings(m *clusterv3.Cluster) (httpSettings, error) {
 	return s, err
 }
 
-// typedSettings reads HttpProtocolOptions; bare is a transport without ALPN.
-func typedSettings(m *httpv3.HttpProtocolOptions, bare bool) (httpSettings, error) {
+// typedSettings reads HttpProtocolOptions.
+func typedSettings(m *httpv3.HttpProtocolOptions) (httpSettings, error) {
 	s := httpSettings{explicit: true}
 	s.upstream(m.GetUpstreamHttpProtocolOptions())
 	common := m.GetCommonHttpProtocolOptions()
@@ -125,9 +125,6 @@ func typedSettings(m *httpv3.HttpProtocolOptions, bare bool) (httpSettings, erro
 			"explicit_http_config.http_protocol_options")
 	case *httpv3.HttpProtocolOptions_AutoConfig:
 		s.speaks = speaksEither
-		if bare {
-			return s, field.Errorf("auto_config", "ALPN configured for a cluster which has a non-ALPN transport socket")
-		}
 		return s, s.fill(common, o.AutoConfig.GetHttpProtocolOptions(), o.AutoConfig.GetHttp2ProtocolOptions(),
 			"auto_config.http_protocol_options")
 	case *httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:

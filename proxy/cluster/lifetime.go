@@ -5,6 +5,7 @@ import (
 
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
+	"culvert/proxy/transport"
 )
 
 // Run keeps the cluster until ctx ends, then ends its pooled connections and
@@ -68,13 +69,24 @@ func (c *Cluster) allPools() []*pool {
 
 // httpKeyOf is the pool that a request belongs to. head is nil for what is
 // connected in advance.
-func (c *Cluster) httpKeyOf(h *host, head *codec.Request, info *network.StreamInfo) httpKey {
+func (c *Cluster) httpKeyOf(h *host, head *codec.Request, info *network.StreamInfo) (httpKey, error) {
 	key := httpKey{poolKey: h.key(), speaks: c.http.speaks}
+	o := transport.Options{Info: info}
 	if head != nil {
 		key.speaks = c.http.speaksFor(head, info)
 		key.sni = c.http.serverName(head)
+		o.AbsoluteForm = key.speaks == speaksHTTP1 && !head.AsksTunnel()
 	}
-	return key
+	if c.alike {
+		return key, nil
+	}
+	c.describe(&o, h)
+	var err error
+	if key.state, err = transport.PoolKey(c.transport, o); err != nil {
+		return key, network.WithReason(network.ReasonGateway, err)
+	}
+	key.absolute = o.AbsoluteForm && transport.AbsoluteForm(c.transport, o)
+	return key, nil
 }
 
 // acquirePool finds or makes the pool of a key; letGo gives it back. A pool
@@ -88,8 +100,11 @@ func (c *Cluster) acquirePool(key httpKey, h *host, info *network.StreamInfo) (*
 	p := c.pools[key]
 	if p == nil {
 		p = &pool{c: c, key: key, host: h}
+		if key.state != "" {
+			p.info = info.Frozen()
+		}
 		if h.inProcess() {
-			p.inner = info.SharedInner(0, h.address)
+			p.inner = info.Frozen()
 		}
 		c.pools[key] = p
 	}

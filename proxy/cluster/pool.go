@@ -21,9 +21,10 @@ const unprocessedTries = 4
 // httpKey tells apart the pools of connections that must not be shared.
 type httpKey struct {
 	poolKey
-	speaks speech
-	sni    string
-	shared string // what the connection tells the endpoint of its flows
+	speaks   speech
+	sni      string
+	state    string // what of its flows a connection carries with it
+	absolute bool   // requests have the absolute form
 }
 
 // pool is the HTTP connections to one endpoint: as many as are needed for the
@@ -35,6 +36,7 @@ type pool struct {
 	c     *Cluster
 	key   httpKey
 	host  *host
+	info  *network.StreamInfo // a flow of those whose state connections carry; else nil
 	inner *network.StreamInfo // of connections to an internal endpoint; else nil
 
 	refs int // guarded by Cluster.mu: openers, dials and connections

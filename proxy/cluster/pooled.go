@@ -32,7 +32,9 @@ type pooled struct {
 
 // connectHTTP makes a connection of p's endpoint.
 func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
-	conn, err := c.connect(ctx, p.host, transport.Options{ServerName: p.key.sni, ALPN: p.key.speaks.alpn()}, p.inner)
+	conn, err := c.connect(ctx, p.host, transport.Options{
+		ServerName: p.key.sni, ALPN: p.key.speaks.alpn(), Info: p.info, AbsoluteForm: p.key.absolute,
+	}, p.innerInfo())
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +53,23 @@ func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
 	} else {
 		c.n.cxHTTP1Total.Inc()
 	}
-	pc.conn = c.newConn(conn, proto, &c.http, pc.id, pc.streamClosed)
+	settings := c.http
+	settings.h1.AbsoluteForm = settings.h1.AbsoluteForm || p.key.absolute
+	pc.conn = c.newConn(conn, proto, &settings, pc.id, pc.streamClosed)
 	c.n.cxActive.Inc()
 	p.host.n.cxActive.Add(1)
 	return pc, nil
+}
+
+// innerInfo is the info of a new connection to an endpoint in this process; nil
+// for others.
+func (p *pool) innerInfo() *network.StreamInfo {
+	if p.inner == nil {
+		return nil
+	}
+	inner := p.inner.SharedInner(p.c.deps.Flows.NextID(), p.host.address)
+	p.c.passThrough(p.host, p.inner, inner)
+	return inner
 }
 
 // negotiated is what the peer speaks. One that chose a protocol we do not speak

@@ -33,15 +33,11 @@ func (s *httpSettings) serverName(head *codec.Request) string {
 	return name
 }
 
-// isBare reports a transport that adds nothing to the bytes.
-func isBare(ts *corev3.TransportSocket) bool {
-	return ts == nil || ts.GetTypedConfig().MessageIs(new(rawbufferv3.RawBuffer))
-}
-
-// isTLS reports a transport that is TLS alone: its connections are alike,
-// whoever they are for.
-func isTLS(ts *corev3.TransportSocket) bool {
-	return ts.GetTypedConfig().MessageIs(new(tlsv3.UpstreamTlsContext))
+// isAlike reports a transport whose connections are the same whoever they are
+// for: raw bytes, or TLS alone.
+func isAlike(ts *corev3.TransportSocket) bool {
+	return ts == nil || ts.GetTypedConfig().MessageIs(new(rawbufferv3.RawBuffer)) ||
+		ts.GetTypedConfig().MessageIs(new(tlsv3.UpstreamTlsContext))
 }
 
 // preservesCase reports the formatter that keeps the case of field names.

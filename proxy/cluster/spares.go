@@ -156,7 +156,7 @@ func (s *spares) close() {
 
 // canSpare reports whether a raw connection to h is the same whoever it is for.
 func (c *Cluster) canSpare(h *host) bool {
-	return h.check == nil && !h.inProcess() && (c.bare || c.tls)
+	return h.check == nil && !h.inProcess() && c.alike
 }
 
 // alive reports that a connection nobody has read from has not ended. Bytes are

@@ -59,7 +59,12 @@ func (c *Cluster) warm(ctx context.Context, h *host) error {
 	if !c.http.explicit || c.http.downstream {
 		return c.spares.add(ctx, h)
 	}
-	p, err := c.acquirePool(c.httpKeyOf(h, nil, nil), h, network.NewStreamInfo(0))
+	nobody := network.NewStreamInfo(0)
+	key, err := c.httpKeyOf(h, nil, nobody)
+	if err != nil || key.state != "" {
+		return err // connections are made for flows, each its own
+	}
+	p, err := c.acquirePool(key, h, nobody)
 	if err != nil {
 		return err
 	}
