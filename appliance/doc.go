@@ -95,7 +95,7 @@
 //
 //	tunnel/dialer.go: Dialer.Open, Dialer.ask, Dialer.awaitAnswer
 //	proxy/cluster/cluster.go: Cluster.OpenStream, Cluster.pick
-//	proxy/cluster/pool.go: pool.open, pool.ready, pool.dial
+//	proxy/cluster/pool.go: pool.open, pool.place, pool.dial
 //	proxy/cluster/connector.go: sockets.Connect
 //	proxy/transport/transport.go: NewUpstream
 //	proxy/codec/h2/client.go: ClientConn.OpenStream, clientStream.ReadResponse

@@ -336,8 +336,8 @@ func TestSwapRefused(t *testing.T) {
 	tests := []struct{ name, yaml, want string }{
 		{"syntax", "static_resources: [", "--config-yaml"},
 		{"unknown field", "static_resurces: {}", "static_resurces"},
-		{"invalid", strings.Replace(w.config(other), "cluster: origin,", "cluster: orgin,", 1),
-			"static_resources.listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster: route: unknown cluster 'orgin'"},
+		{"invalid", strings.Replace(w.config(other), "cluster: origin,", "cluster: nowhere,", 1),
+			"static_resources.listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster: route: unknown cluster 'nowhere'"},
 		{"a port that is taken, after one that is not", strings.Replace(w.config(other), fmt.Sprint(w.Gateway), portOf(taken.Addr().String()), 1),
 			`reload: listener "gateway": listen on ` + taken.Addr().String() + ": bind: address already in use"},
 		{"admin", admin(freePorts(t, 1)[0]) + w.config(other), "admin: the admin listens on -: a reload cannot move it (restart to change it)"},

@@ -25,6 +25,10 @@ const lastBytes = 5 * time.Second
 // device open.
 func (a *Appliance) Live() <-chan struct{} { return a.live }
 
+// ReopenLogs opens the files of the access logs anew, for whoever has moved them
+// away. A file that cannot be opened goes on as it was, and is in the error.
+func (a *Appliance) ReopenLogs() error { return a.sinks.Reopen() }
+
 // Run serves until ctx ends, then drains within the drain time; kill ends it at
 // once. It returns when nothing of it is left: no flow, no goroutine, no
 // device, no route, no socket. The error is why it could not start, or why it

@@ -334,6 +334,37 @@ func TestLostDeviceEnds(t *testing.T) {
 	}
 }
 
+// Whoever rotates a log moves it away and asks for a new one.
+func TestReopenLogs(t *testing.T) {
+	w := newDirectWorld(t, peer.Echo())
+	s := serve(t, w.config, time.Minute)
+	flow := func(log string) {
+		t.Helper()
+		c := w.dial(t)
+		if err := echoes(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "a record in "+log, func() bool {
+			b, err := os.ReadFile(log)
+			return err == nil && strings.Count(string(b), "\n") == 1
+		})
+	}
+	flow(w.Log)
+	if err := os.Rename(w.Log, w.Log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ReopenLogs(); err != nil {
+		t.Fatal(err)
+	}
+	flow(w.Log)
+	if b, err := os.ReadFile(w.Log + ".1"); err != nil || strings.Count(string(b), "\n") != 1 {
+		t.Errorf("the old log holds %q, %v, want its one record", b, err)
+	}
+}
+
 // A log file that cannot be written is an error of New, which opens no socket.
 func TestNewFails(t *testing.T) {
 	w := newDirectWorld(t, peer.Echo())

@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"culvert/appliance"
@@ -87,25 +85,30 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 }
 
 // serve runs until SIGTERM or SIGINT, then drains; a second signal ends it at
-// once. SIGHUP reads the configuration again, all or nothing.
+// once. SIGHUP reads the configuration again, all or nothing; it and SIGUSR1
+// open the access logs anew, as whoever rotates them expects.
 func serve(src configs.Source, opt appliance.Options) error {
 	ctx, drain := context.WithCancelCause(context.Background())
 	defer drain(nil)
 	hard, kill := context.WithCancelCause(context.Background())
 	defer kill(nil)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	signals, stop := notify()
+	defer stop()
 
 	a, err := appliance.New(src, opt)
 	if err != nil {
 		return err
 	}
 	done := make(chan struct{})
-	go watchSignals(signals, a.Live(), done, signalActions{ // ends with done
+	signals.watch(a.Live(), done, signalActions{ // ends with done
 		reload: func() {
 			if err := a.Reload(ctx); err != nil {
 				opt.Log.Error("configuration refused, the old one stays", "err", err)
+			}
+		},
+		reopen: func() {
+			if err := a.ReopenLogs(); err != nil {
+				opt.Log.Error("access logs", "err", err)
 			}
 		},
 		drain: func(s os.Signal) { drain(fmt.Errorf("signal %v", s)) },
@@ -113,41 +116,6 @@ func serve(src configs.Source, opt appliance.Options) error {
 	})
 	defer close(done)
 	return a.Run(ctx, hard)
-}
-
-type signalActions struct {
-	reload      func()
-	drain, kill func(os.Signal)
-}
-
-// watchSignals acts on signals until done. What a SIGHUP asks for before live
-// is done then; while draining it is too late.
-func watchSignals(signals <-chan os.Signal, live, done <-chan struct{}, act signalActions) {
-	draining, again := false, false
-	for {
-		select {
-		case <-done:
-			return
-		case <-live:
-			live = nil
-			if again && !draining {
-				act.reload()
-			}
-		case s := <-signals:
-			switch {
-			case s == syscall.SIGHUP && live != nil:
-				again = true
-			case s == syscall.SIGHUP && !draining:
-				act.reload()
-			case s == syscall.SIGHUP:
-			case draining:
-				act.kill(s)
-			default:
-				draining = true
-				act.drain(s)
-			}
-		}
-	}
 }
 
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {

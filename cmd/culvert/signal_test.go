@@ -90,20 +90,27 @@ func (s *server) write(t *testing.T, origin string) {
 // start runs culvert and waits until it says that it is ready.
 func start(t *testing.T, origin string, args ...string) *server {
 	t.Helper()
+	stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startInto(t, stdout, origin, args...)
+}
+
+// startInto is start with an output of the test's.
+func startInto(t *testing.T, stdout *os.File, origin string, args ...string) *server {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	s := &server{
-		front: free.Addr().String(), config: filepath.Join(dir, "culvert.yaml"),
+		front: free.Addr().String(), config: filepath.Join(dir, "culvert.yaml"), stdout: stdout,
 		lines: make(chan string, 100), done: make(chan struct{}),
 	}
 	_ = free.Close()
 	s.write(t, origin)
-	if s.stdout, err = os.Create(filepath.Join(dir, "stdout")); err != nil {
-		t.Fatal(err)
-	}
 	s.cmd = exec.Command(binary(t), append([]string{"-c", s.config}, args...)...)
 	s.cmd.Stdout = s.stdout
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -314,33 +321,144 @@ func TestServeFails(t *testing.T) {
 	}
 }
 
+// A signal to end is heard at once, behind any number of those that ask for a
+// configuration, and while one is being read.
+func TestEndIsHeardBehindReloads(t *testing.T) {
+	s := start(t, origin(t, 'A'))
+	if err := os.Remove(s.config); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(s.config, 0o600); err != nil { // nobody ever writes: reading takes for ever
+		t.Fatal(err)
+	}
+	for range 50 {
+		s.signal(t, syscall.SIGHUP)
+	}
+	s.signal(t, syscall.SIGTERM)
+	s.endsWell(t)
+}
+
+// Whoever reads the access log may go away; culvert stays.
+func TestReaderOfStdoutGoesAway(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startInto(t, w, origin(t, 'A'))
+	_ = w.Close()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := s.flow(t, 'A').Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	s.signal(t, syscall.SIGTERM) // what was not yet written is written now
+	s.endsWell(t)
+}
+
+// Whoever has moved an access log away asks for a new one by SIGUSR1, or by
+// SIGHUP as other servers want it.
+func TestSignalsReopenLogs(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "access.log")
+			s := start(t, origin(t, 'A'), "--config-yaml", fmt.Sprintf(accessLogYAML, log))
+			flow := func(records string) {
+				t.Helper()
+				if err := s.flow(t, 'A').Close(); err != nil {
+					t.Error(err)
+				}
+				awaitFile(t, log, records)
+			}
+			flow("A\n")
+			if err := os.Rename(log, log+".1"); err != nil {
+				t.Fatal(err)
+			}
+			s.signal(t, sig)
+			awaitFile(t, log, "") // it is there again
+			flow("A\n")
+			awaitFile(t, log+".1", "A\n")
+		})
+	}
+}
+
+// accessLogYAML is merged over frontTemplate: a filter chain more, which is
+// the one of connections from loopback.
+const accessLogYAML = `
+static_resources:
+  listeners:
+  - filter_chains:
+    - filter_chain_match: {source_prefix_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}
+      filters:
+      - name: tcp
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: logged
+          cluster: origin
+          access_log:
+          - name: file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: %q
+              log_format: {text_format_source: {inline_string: "A\n"}}
+`
+
+// awaitFile waits until a file is there and holds want.
+func awaitFile(t *testing.T, path, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		got, err := os.ReadFile(path)
+		if err == nil && string(got) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %q, %v, want %q", filepath.Base(path), got, err, want)
+		}
+	}
+}
+
 // What SIGHUP asks for before culvert serves is done when it does; while it
-// drains it is not.
+// drains, logs are opened anew, but no configuration is read.
 func TestWatchSignals(t *testing.T) {
 	tests := []struct {
 		name string
 		in   []any // signals, and "live"
 		want string
 	}{
-		{"reload", []any{"live", syscall.SIGHUP, syscall.SIGHUP}, "reload reload"},
-		{"reload before live", []any{syscall.SIGHUP, syscall.SIGHUP, "live"}, "reload"},
+		{"reload", []any{"live", syscall.SIGHUP, syscall.SIGHUP}, "reopen reload reopen reload"},
+		{"reload before live", []any{syscall.SIGHUP, syscall.SIGHUP, "live"}, "reopen reload"},
+		{"reopen at any time", []any{syscall.SIGUSR1, "live", syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGUSR1}, "reopen reopen drain reopen"},
 		{"drain and kill", []any{"live", syscall.SIGTERM, syscall.SIGINT}, "drain kill"},
-		{"drain before live", []any{syscall.SIGHUP, syscall.SIGINT, "live", syscall.SIGHUP, syscall.SIGTERM}, "drain kill"},
+		{"drain before live", []any{syscall.SIGHUP, syscall.SIGINT, "live", syscall.SIGHUP, syscall.SIGTERM}, "drain reopen reopen kill"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				signals, live, done := make(chan os.Signal), make(chan struct{}), make(chan struct{})
+				signals := processSignals{make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)}
+				live, done := make(chan struct{}), make(chan struct{})
 				var got []string
 				note := func(what string) func(os.Signal) { return func(os.Signal) { got = append(got, what) } }
-				go watchSignals(signals, live, done, signalActions{
-					reload: func() { note("reload")(nil) }, drain: note("drain"), kill: note("kill"),
+				signals.watch(live, done, signalActions{
+					reload: func() { note("reload")(nil) }, reopen: func() { note("reopen")(nil) }, drain: note("drain"), kill: note("kill"),
 				})
+				send := func(c chan os.Signal, sig os.Signal) {
+					select {
+					case c <- sig:
+					default: // as the runtime does
+					}
+				}
 				for _, in := range tt.in {
-					if sig, ok := in.(syscall.Signal); ok {
-						signals <- sig
-					} else {
+					switch in {
+					case syscall.SIGHUP:
+						send(signals.reload, syscall.SIGHUP)
+					case syscall.SIGUSR1:
+						send(signals.reopen, syscall.SIGUSR1)
+					case "live":
 						close(live)
+					default:
+						send(signals.end, in.(os.Signal))
 					}
 					synctest.Wait()
 				}
