@@ -350,3 +350,55 @@ func TestReadGoesOnAfterADeadline(t *testing.T) {
 		_ = s.Close()
 	}
 }
+
+// An answer before the request was sent whole is an answer; the connection is
+// not used again, and a body that does not fit its head is broken off.
+func TestRequestsThatAreNotSentWhole(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		length string
+		body   string
+		end    bool
+		err    bool // what is written cannot be whole
+	}{
+		{"answered early", "", "part", false, false},
+		{"too short", "5", "part", true, true},
+		{"too long", "2", "part", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := socketPair(t)
+			cc, wait := client(t, a, h1.Config{})
+			req := post()
+			if tt.length != "" {
+				req.Header = fields("Content-Length", tt.length)
+			}
+			s, err := cc.OpenStream(context.Background(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.WriteString(s, tt.body)
+			if tt.end && err == nil {
+				err = s.CloseWrite()
+			}
+			if (err != nil) != tt.err {
+				t.Errorf("writing: %v", err)
+			}
+			if !tt.err {
+				peer := newScript(t, b)
+				peer.head()
+				peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+				if res, err := s.ReadResponse(context.Background()); err != nil || res.Status != 413 {
+					t.Error(res, err)
+				}
+			}
+			_ = s.Close()
+			if cc.Reusable() {
+				t.Error("the connection may be used again")
+			}
+			_ = wait()
+			if _, err := io.ReadAll(b); !network.IsReset(err) {
+				t.Errorf("the server read %v, want a reset", err)
+			}
+		})
+	}
+}

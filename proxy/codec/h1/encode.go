@@ -3,7 +3,6 @@ package h1
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -211,7 +210,7 @@ func (c *conn) appendResponse(dst []byte, res *codec.Response, a answer) ([]byte
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(res.Status), 10)
 	dst = append(dst, ' ')
-	dst = append(dst, http.StatusText(res.Status)...)
+	dst = append(dst, reasonPhrase(res.Status)...)
 	dst = append(dst, "\r\n"...)
 	dst, err := c.appendFields(dst, res.Header, func(name string) bool {
 		return strings.EqualFold(name, nameLength) && !a.length

@@ -171,9 +171,9 @@ func TestResetWakesTheReader(t *testing.T) {
 	})
 	peer := newScript(t, a)
 	peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
-	peer.want("HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\n\r\n")
+	peer.want("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
 	peer.send("lloGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-	peer.want("HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	peer.want("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	_ = a.Close()
 	if err := wait(); err != nil {
 		t.Error(err)

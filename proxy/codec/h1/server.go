@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -183,7 +182,7 @@ func (s *server) headFailed(err error) error {
 // knows where the next one begins.
 func (s *server) refuse(e *MessageError) error {
 	res := &codec.Response{Status: e.Status}
-	res.Header.Add("date", time.Now().UTC().Format(http.TimeFormat))
+	res.Header.Add("date", time.Now().UTC().Format(dateFormat))
 	a := answer{close: true, zero: true}
 	if e.Status == 426 {
 		a.protocol = "HTTP/1.1" // RFC 9110 §15.5.22
