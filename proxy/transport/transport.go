@@ -23,8 +23,8 @@ import (
 // Upstream wraps a connection that was dialled. It is safe from any goroutine.
 type Upstream interface {
 	// Wrap makes c a connection of this transport, within ctx. It owns c, also
-	// on error, when c is aborted. The error's Reason is ReasonGateway, or
-	// ReasonCanceled if ctx was canceled.
+	// on error, when c is aborted. The error's Reason is ReasonGateway,
+	// ReasonCanceled if ctx was canceled, or what a *RefusedError says.
 	Wrap(ctx context.Context, c network.Conn, o Options) (network.Conn, error)
 	// Secure reports that the bytes are encrypted: :scheme is https.
 	Secure() bool
