@@ -27,7 +27,6 @@ func TestConfigErrors(t *testing.T) {
 			"Error: multiple upgrade configs with the same name: 'Foo'"},
 		{"M15 duplicate domains", "route_config: {name: r, virtual_hosts: [{name: v, domains: [a, a]}]}", "route_config.virtual_hosts[0].domains[1]",
 			"Only unique values for domains are permitted."},
-		{"HTTP/1.1", "codec_type: HTTP1", "codec_type", "HTTP1 downstream is not supported yet"},
 		{"HTTP/3", "codec_type: HTTP3", "codec_type", "HTTP3 downstream is not supported yet"},
 		{"bad filter", "http_filters: [{name: broken}, {name: router}]", "http_filters[0].typed_config", "broken filter"},
 		{"no routes", "rds: {route_config_name: x, config_source: {ads: {}}}", "", "route_config is needed"},

@@ -37,6 +37,9 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 	e.Info.ConnectionID, e.Info.StreamID = c.info.ConnectionID, s.ID()
 	e.Info.Protocol = s.Proto().String()
 	e.Info.RaiseHops(codec.Hops(e.Request.Header))
+	if e.Request.IsConnect() { // where the flow table says it goes
+		e.Info.SetFilterState(network.StateDestination, e.Request.Authority)
+	}
 	e.InformFunc = s.WriteResponse
 	return e
 }
@@ -45,7 +48,7 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 func (e *exchange) serve(ctx context.Context) {
 	counts := e.hcm.counts
 	counts.rqTotal.Inc()
-	counts.rqHTTP2Total.Inc()
+	e.conn.version.rqTotal.Inc()
 	counts.rqActive.Inc()
 	e.hcm.deps.Flows.Add(e.Info)
 

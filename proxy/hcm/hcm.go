@@ -12,6 +12,7 @@ import (
 	"culvert/configs/field"
 	"culvert/proxy/accesslog"
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/h1"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
 	"culvert/proxy/route"
@@ -57,6 +58,7 @@ type HCM struct {
 	upgrades map[string]*upgrade
 	log      *accesslog.Logger
 	counts   *counts
+	http1    h1.Config
 	http2    h2.Config
 }
 
@@ -80,12 +82,10 @@ func New(m *hcmv3.HttpConnectionManager, d Deps) (*HCM, error) {
 		return nil, err
 	}
 	h.counts = newCounts(d.Stats, m.GetStatPrefix())
+	h.http1 = http1Config(m, d.DrainTimeout, h.counts.http1)
 	h.http2 = http2Config(m, d.DrainTimeout, h.counts.http2)
 	return h, nil
 }
-
-// errNotHTTP2 is a peer that negotiated something this version does not speak.
-var errNotHTTP2 = errors.New("downstream speaks no HTTP/2")
 
 // ServeFlow serves one connection. When Deps.Draining ends it drains: it takes
 // no new exchanges, and those that run may finish. When ctx ends the connection
@@ -96,22 +96,32 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		return fmt.Errorf("http connection manager: accept: %w", err)
 	}
 	info := f.Info()
-	c := &connection{hcm: h, info: info, secure: info.TLS != nil}
-	defer h.counts.connection(c.secure)()
-	if c.secure && info.ALPN != "" && info.ALPN != "h2" {
-		h.counts.cxProtocolError.Inc()
-		conn.Abort(errNotHTTP2)
-		return fmt.Errorf("http connection manager: ALPN %q: %w", info.ALPN, errNotHTTP2)
-	}
 	// A drain is patient, and the end of a drain is what ctx may stand for.
 	defer context.AfterFunc(ctx, func() { conn.Abort(context.Cause(ctx)) })()
+	proto, conn, err := h.version(ctx, conn, info)
+	if err != nil {
+		h.counts.cxProtocolError.Inc()
+		conn.Abort(err)
+		return fmt.Errorf("http connection manager: %w", err)
+	}
+	c := &connection{hcm: h, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
+	defer h.counts.connection(c.version, c.secure)()
 	draining, stop := h.bound(ctx)
 	defer stop()
 	defer context.AfterFunc(draining, h.counts.cxDrainClose.Inc)()
-	cfg := h.http2
-	cfg.ConnectionID = info.ConnectionID
-	err = h2.ServeConn(draining, conn, cfg, c.serveStream)
-	return h.ended(err)
+	return h.ended(h.serve(draining, conn, proto, c))
+}
+
+// serve runs the codec of the connection's version to its end.
+func (h *HCM) serve(draining context.Context, conn network.Conn, proto codec.Proto, c *connection) error {
+	if proto == codec.HTTP2 {
+		cfg := h.http2
+		cfg.ConnectionID = c.info.ConnectionID
+		return h2.ServeConn(draining, conn, cfg, c.serveStream)
+	}
+	cfg := h.http1
+	cfg.ConnectionID = c.info.ConnectionID
+	return h1.ServeConn(draining, conn, cfg, c.serveStream)
 }
 
 // bound is a context whose end drains the connection: when ctx or Draining
@@ -135,8 +145,9 @@ func (h *HCM) bound(ctx context.Context) (context.Context, func()) {
 // ended counts a connection's end; a peer that hung up is no error.
 func (h *HCM) ended(err error) error {
 	var broken *h2.ConnError
+	var message *h1.MessageError
 	switch {
-	case errors.As(err, &broken) && !broken.Remote:
+	case errors.As(err, &broken) && !broken.Remote, errors.As(err, &message):
 		h.counts.cxProtocolError.Inc()
 	case err == nil, network.IsReset(err):
 		return nil
@@ -149,6 +160,8 @@ type connection struct {
 	hcm    *HCM
 	info   *network.StreamInfo
 	secure bool
+	// version is the counts of the connection's HTTP version.
+	version *versionCounts
 }
 
 // serveStream serves one exchange of the connection to its end.

@@ -24,6 +24,8 @@ const (
 
 // options are the plain settings of a connection manager.
 type options struct {
+	codec hcmv3.HttpConnectionManager_CodecType
+
 	serverName   string
 	serverHeader hcmv3.HttpConnectionManager_ServerHeaderTransformation
 	via          string
@@ -61,13 +63,13 @@ func newOptions(m *hcmv3.HttpConnectionManager, serverName string) (options, err
 	common := m.GetCommonHttpProtocolOptions()
 	o.maxStream = duration(common.GetMaxStreamDuration())
 	o.maxConnection = duration(common.GetMaxConnectionDuration())
-	switch m.GetCodecType() {
-	case hcmv3.HttpConnectionManager_AUTO, hcmv3.HttpConnectionManager_HTTP2:
-		return o, nil
-	default:
-		return o, field.WithFix(field.Errorf("codec_type", "%v downstream is not supported yet", m.GetCodecType()),
-			"use AUTO or HTTP2, and HTTP/2 clients")
+	if o.codec = m.GetCodecType(); o.codec == hcmv3.HttpConnectionManager_HTTP3 {
+		return o, field.WithFix(field.Errorf("codec_type", "%v downstream is not supported yet", o.codec), "use AUTO, HTTP1 or HTTP2")
 	}
+	if m.GetHttpProtocolOptions().GetHeaderKeyFormat().GetStatefulFormatter() != nil {
+		return o, field.Errorf("http_protocol_options.header_key_format.stateful_formatter", "is not supported: names keep the case they came in")
+	}
+	return o, nil
 }
 
 func duration(d *durationpb.Duration) time.Duration {

@@ -4,43 +4,57 @@ import (
 	"fmt"
 	"time"
 
+	"culvert/proxy/codec"
+	"culvert/proxy/codec/h1"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/stats"
 )
 
 // counts are the metrics of one stat_prefix, http.<prefix>.*.
 type counts struct {
-	cxTotal, cxHTTP2Total, cxTLSTotal, cxDestroy, cxProtocolError, cxDrainClose, cxMaxDuration *stats.Counter
-	cxActive, cxHTTP2Active, cxTLSActive                                                       *stats.Gauge
-	cxLength                                                                                   *stats.Histogram
+	cxTotal, cxTLSTotal, cxDestroy, cxProtocolError, cxDrainClose, cxMaxDuration *stats.Counter
+	cxActive, cxTLSActive                                                        *stats.Gauge
+	cxLength                                                                     *stats.Histogram
 
 	upgradesTotal  *stats.Counter
 	upgradesActive *stats.Gauge
 
-	rqTotal, rqHTTP2Total, rqCompleted, rqRxReset, rqTxReset, rqNonRelativePath *stats.Counter
-	rqUpgradeRefused, rqIdleTimeout, rqMaxDuration                              *stats.Counter
-	rqNoRoute, rqNoCluster, rqRedirect, rqDirect                                *stats.Counter
-	rqClass                                                                     [5]*stats.Counter // 1xx to 5xx
-	rqActive                                                                    *stats.Gauge
-	rqTime                                                                      *stats.Histogram
+	rqTotal, rqCompleted, rqRxReset, rqTxReset, rqNonRelativePath *stats.Counter
+	rqUpgradeRefused, rqIdleTimeout, rqMaxDuration                *stats.Counter
+	rqNoRoute, rqNoCluster, rqRedirect, rqDirect                  *stats.Counter
+	rqClass                                                       [5]*stats.Counter // 1xx to 5xx
+	rqActive                                                      *stats.Gauge
+	rqTime                                                        *stats.Histogram
 
+	versions map[codec.Proto]*versionCounts
+
+	http1 *h1.Stats
 	http2 *h2.Stats
 }
+
+// versionCounts are the metrics of one HTTP version.
+type versionCounts struct {
+	cxTotal, rqTotal *stats.Counter
+	cxActive         *stats.Gauge
+}
+
+// version is the counts of p.
+func (c *counts) version(p codec.Proto) *versionCounts { return c.versions[p] }
 
 func newCounts(store *stats.Store, prefix string) *counts {
 	s := store.Scope("http."+stats.Sanitize(prefix)+".", stats.Tag{Name: "envoy_http_conn_manager_prefix", Value: prefix})
 	c := &counts{
-		cxTotal: s.Counter("downstream_cx_total"), cxHTTP2Total: s.Counter("downstream_cx_http2_total"),
+		cxTotal:    s.Counter("downstream_cx_total"),
 		cxTLSTotal: s.Counter("downstream_cx_ssl_total"), cxDestroy: s.Counter("downstream_cx_destroy"),
 		cxProtocolError: s.Counter("downstream_cx_protocol_error"), cxDrainClose: s.Counter("downstream_cx_drain_close"),
 		cxMaxDuration: s.Counter("downstream_cx_max_duration_reached"),
-		cxActive:      s.Gauge("downstream_cx_active"), cxHTTP2Active: s.Gauge("downstream_cx_http2_active"),
-		cxTLSActive: s.Gauge("downstream_cx_ssl_active"), cxLength: s.Histogram("downstream_cx_length_ms"),
+		cxActive:      s.Gauge("downstream_cx_active"),
+		cxTLSActive:   s.Gauge("downstream_cx_ssl_active"), cxLength: s.Histogram("downstream_cx_length_ms"),
 
 		upgradesTotal:  s.Counter("downstream_cx_upgrades_total"),
 		upgradesActive: s.Gauge("downstream_cx_upgrades_active"),
 
-		rqTotal: s.Counter("downstream_rq_total"), rqHTTP2Total: s.Counter("downstream_rq_http2_total"),
+		rqTotal:     s.Counter("downstream_rq_total"),
 		rqCompleted: s.Counter("downstream_rq_completed"), rqRxReset: s.Counter("downstream_rq_rx_reset"),
 		rqTxReset: s.Counter("downstream_rq_tx_reset"), rqNonRelativePath: s.Counter("downstream_rq_non_relative_path"),
 		rqUpgradeRefused: s.Counter("downstream_rq_ws_on_non_ws_route"), rqIdleTimeout: s.Counter("downstream_rq_idle_timeout"),
@@ -52,18 +66,26 @@ func newCounts(store *stats.Store, prefix string) *counts {
 	for i := range c.rqClass {
 		c.rqClass[i] = s.Counter(fmt.Sprintf("downstream_rq_%dxx", i+1))
 	}
-	codec := store.Scope("http2.")
-	c.http2 = h2.NewStats(codec.Counter, codec.Gauge)
+	c.versions = make(map[codec.Proto]*versionCounts)
+	for p, name := range map[codec.Proto]string{codec.HTTP11: "http1", codec.HTTP2: "http2"} {
+		c.versions[p] = &versionCounts{
+			cxTotal: s.Counter("downstream_cx_" + name + "_total"), cxActive: s.Gauge("downstream_cx_" + name + "_active"),
+			rqTotal: s.Counter("downstream_rq_" + name + "_total"),
+		}
+	}
+	c.http1 = h1.NewStats(store.Scope("http1.").Counter)
+	two := store.Scope("http2.")
+	c.http2 = h2.NewStats(two.Counter, two.Gauge)
 	return c
 }
 
 // connection counts one that began; the function it returns, its end.
-func (c *counts) connection(secure bool) (end func()) {
+func (c *counts) connection(v *versionCounts, secure bool) (end func()) {
 	began := time.Now()
 	c.cxTotal.Inc()
-	c.cxHTTP2Total.Inc()
+	v.cxTotal.Inc()
 	c.cxActive.Inc()
-	c.cxHTTP2Active.Inc()
+	v.cxActive.Inc()
 	if secure {
 		c.cxTLSTotal.Inc()
 		c.cxTLSActive.Inc()
@@ -71,7 +93,7 @@ func (c *counts) connection(secure bool) (end func()) {
 	return func() {
 		c.cxDestroy.Inc()
 		c.cxActive.Dec()
-		c.cxHTTP2Active.Dec()
+		v.cxActive.Dec()
 		if secure {
 			c.cxTLSActive.Dec()
 		}

@@ -320,7 +320,7 @@ func TestAbortEndsTunnels(t *testing.T) {
 
 func TestPeersThatSpeakNoHTTP2(t *testing.T) {
 	t.Run("cleartext HTTP/1.1", func(t *testing.T) {
-		w := serve(t, with(terminateRoute, ""), nil, false)
+		w := serve(t, with(terminateRoute, "codec_type: HTTP2"), nil, false)
 		c := w.dial()
 		defer c.Close()
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -332,21 +332,23 @@ func TestPeersThatSpeakNoHTTP2(t *testing.T) {
 			t.Errorf("downstream_cx_protocol_error %d, want 1", n)
 		}
 	})
-	t.Run("ALPN http/1.1", func(t *testing.T) {
-		w := serve(t, with(terminateRoute, ""), nil, true)
-		c, err := tls.Dial("tcp", w.addr, &tls.Config{RootCAs: w.roots, ServerName: "gw", NextProtos: []string{"http/1.1"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_, _ = io.Copy(io.Discard, c)
-		if err := <-w.errs; !errors.Is(err, errNotHTTP2) {
-			t.Errorf("ended with %v", err)
-		}
-		if n := w.stat("downstream_cx_protocol_error"); n != 1 {
-			t.Errorf("downstream_cx_protocol_error %d, want 1", n)
-		}
-	})
+	for alpn, codec := range map[string]string{"http/1.1": "HTTP2", "h2": "HTTP1"} {
+		t.Run("ALPN "+alpn, func(t *testing.T) {
+			w := serve(t, with(terminateRoute, "codec_type: "+codec), nil, true)
+			c, err := tls.Dial("tcp", w.addr, &tls.Config{RootCAs: w.roots, ServerName: "gw", NextProtos: []string{alpn}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, _ = io.Copy(io.Discard, c)
+			if err := <-w.errs; !errors.Is(err, errALPN) {
+				t.Errorf("ended with %v", err)
+			}
+			if n := w.stat("downstream_cx_protocol_error"); n != 1 {
+				t.Errorf("downstream_cx_protocol_error %d, want 1", n)
+			}
+		})
+	}
 }
 
 func TestMaxConnectionDuration(t *testing.T) {

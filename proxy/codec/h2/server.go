@@ -10,6 +10,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
+// ClientPreface is what a client sends first (RFC 9113 §3.4).
+const ClientPreface = http2.ClientPreface
+
 // ServeConn serves HTTP/2 with prior knowledge, or after ALPN, on nc, which it
 // owns. h is called on a goroutine of its own for each request. ServeConn
 // returns when the connection is over and every h has returned: nil if it ended
