@@ -93,7 +93,7 @@ func TestDrain(t *testing.T) {
 		w, capture, _, _, live, before := drainWorld(t, []string{"--drain-time-s", "2"}, nil)
 		start := time.Now()
 		capture.signal(syscall.SIGTERM)
-		err := live.broken()
+		err := live.over(drain + exitWithin)
 		if took := time.Since(start); !network.IsReset(err) || took < drain {
 			t.Errorf("a flow that does not end: %v after %v", err, took)
 		}
@@ -110,7 +110,7 @@ func TestDrain(t *testing.T) {
 		live.moves()
 		start := time.Now()
 		capture.signal(syscall.SIGTERM)
-		if err := live.broken(); !network.IsReset(err) {
+		if err := live.over(exitWithin); !network.IsReset(err) {
 			t.Errorf("an open flow: %v", err)
 		}
 		code := capture.exitsWithin(exitWithin)
@@ -124,7 +124,7 @@ func TestDrain(t *testing.T) {
 		awaitDraining(gateway)
 		live.moves()
 		gateway.signal(syscall.SIGTERM)
-		if err := live.broken(); !network.IsReset(err) {
+		if err := live.over(exitWithin); !network.IsReset(err) {
 			t.Errorf("an open flow: %v", err)
 		}
 		gateway.exitsWithin(exitWithin)

@@ -88,11 +88,15 @@ func (l *liveTransfer) moves() {
 func (l *liveTransfer) end() error {
 	l.t.Helper()
 	close(l.stop)
-	if err := l.conn.SetDeadline(time.Now().Add(exchangeWithin)); err != nil {
-		return err
-	}
-	return l.broken()
+	return l.over(exchangeWithin)
 }
 
-// broken waits for the end of a conversation that somebody else ends.
-func (l *liveTransfer) broken() error { return errors.Join(<-l.received, <-l.sent) }
+// over waits for the end of a conversation, which somebody else may bring
+// about, and says how it went.
+func (l *liveTransfer) over(within time.Duration) error {
+	l.t.Helper()
+	if err := l.conn.SetDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	return errors.Join(<-l.received, <-l.sent)
+}
