@@ -6,6 +6,7 @@ import (
 
 	"culvert/configs"
 	"culvert/configs/field"
+	internallisteners "culvert/internal-listeners"
 	"culvert/netstack"
 	"culvert/proxy/cluster"
 	"culvert/proxy/codec"
@@ -51,6 +52,7 @@ type builder struct {
 	g *generation
 
 	internalListeners bool               // the bootstrap extension is there
+	pipeSize          int                // buffer_size_kb of it, in bytes
 	bindings          *netstack.Bindings // of all netstacks
 }
 
@@ -58,7 +60,7 @@ func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: transport.Deps{},
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
-		Bound: b.bound,
+		Bound: b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows).Dial,
 	})
 	return err
 }

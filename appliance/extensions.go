@@ -5,6 +5,7 @@ import (
 
 	"culvert/configs/culvert/v1"
 	"culvert/configs/field"
+	internallisteners "culvert/internal-listeners"
 	"culvert/proxy/codec"
 	"culvert/proxy/hcm"
 	"culvert/proxy/httpfilter/router"
@@ -73,6 +74,7 @@ func (b *builder) bootstrapExtension(path string, e *corev3.TypedExtensionConfig
 	switch m := m.(type) {
 	case *internal_listenerv3.InternalListener:
 		b.internalListeners = true
+		b.pipeSize = internallisteners.BufferSize(m.GetBufferSizeKb().GetValue())
 		return nil
 	case *culvertv1.Tun:
 		spec, err := newTunSpec(m)

@@ -21,7 +21,7 @@ func Honoured() field.Honoured {
 		"envoy.config.bootstrap.v3.Admin":                                        "address",
 		"envoy.config.core.v3.Node":                                              "id cluster",
 		"envoy.config.core.v3.TypedExtensionConfig":                              "name typed_config",
-		"envoy.extensions.bootstrap.internal_listener.v3.InternalListener":       "",
+		"envoy.extensions.bootstrap.internal_listener.v3.InternalListener":       "buffer_size_kb",
 		"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": "name typed_config",
 		"culvert.v1.Tun": "name addresses mtu routes exclude_routes tcp_listener device netns queue_length " +
 			"table rule_priority mark max_pending_connects max_pending_connects_per_source max_flows netstack_listeners",
