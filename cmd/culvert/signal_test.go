@@ -100,16 +100,11 @@ func start(t *testing.T, origin string, args ...string) *server {
 // startInto is start with an output of the test's.
 func startInto(t *testing.T, stdout *os.File, origin string, args ...string) *server {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	s := &server{
-		front: free.Addr().String(), config: filepath.Join(dir, "culvert.yaml"), stdout: stdout,
+		front: freeAddress(t), config: filepath.Join(dir, "culvert.yaml"), stdout: stdout,
 		lines: make(chan string, 100), done: make(chan struct{}),
 	}
-	_ = free.Close()
 	s.write(t, origin)
 	s.cmd = exec.Command(binary(t), append([]string{"-c", s.config}, args...)...)
 	s.cmd.Stdout = s.stdout
@@ -129,6 +124,17 @@ func startInto(t *testing.T, stdout *os.File, origin string, args ...string) *se
 	})
 	s.awaitLog(t, "msg=ready")
 	return s
+}
+
+// freeAddress was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free.Close()
+	return free.Addr().String()
 }
 
 func (s *server) run(stderr io.Reader) {
@@ -364,7 +370,10 @@ func TestSignalsReopenLogs(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "access.log")
-			s := start(t, origin(t, 'A'), "--config-yaml", fmt.Sprintf(accessLogYAML, log))
+			logged := freeAddress(t)
+			_, port, _ := net.SplitHostPort(logged)
+			s := start(t, origin(t, 'A'), "--config-yaml", fmt.Sprintf(loggedYAML, port, log))
+			s.front = logged
 			flow := func(records string) {
 				t.Helper()
 				if err := s.flow(t, 'A').Close(); err != nil {
@@ -384,14 +393,14 @@ func TestSignalsReopenLogs(t *testing.T) {
 	}
 }
 
-// accessLogYAML is merged over frontTemplate: a filter chain more, which is
-// the one of connections from loopback.
-const accessLogYAML = `
+// loggedYAML adds a listener with an access log in a file to frontTemplate.
+const loggedYAML = `
 static_resources:
   listeners:
-  - filter_chains:
-    - filter_chain_match: {source_prefix_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}
-      filters:
+  - name: logged
+    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
+    filter_chains:
+    - filters:
       - name: tcp
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
