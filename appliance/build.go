@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 
 	"culvert/configs"
@@ -26,7 +27,7 @@ import (
 // opens nothing. The knot (listeners name clusters, clusters name internal
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
-	g := &generation{doc: doc}
+	g := &generation{doc: doc, secrets: transport.NewSecrets(a.log)}
 	g.life, g.abort = context.WithCancelCause(context.Background())
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
@@ -58,7 +59,7 @@ type builder struct {
 
 func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
-		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: transport.Deps{},
+		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: b.transportDeps(),
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
 		Bound: b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows).Dial,
 	})
@@ -69,7 +70,7 @@ func (b *builder) listeners(list []*listenerv3.Listener) error {
 	var errs []error
 	for i, m := range list {
 		l, err := listener.New(m, listener.Deps{
-			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: transport.Deps{},
+			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: b.transportDeps(),
 			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log, Admit: b.a.n.admit,
 		})
 		if err != nil {
@@ -79,6 +80,10 @@ func (b *builder) listeners(list []*listenerv3.Listener) error {
 		b.g.listeners = append(b.g.listeners, l)
 	}
 	return field.Join(errs...)
+}
+
+func (b *builder) transportDeps() transport.Deps {
+	return transport.Deps{Secrets: b.g.secrets, Tunnel: b.dialThrough, Log: b.a.log}
 }
 
 func (b *builder) tcpProxyDeps() tcpproxy.Deps {
@@ -126,6 +131,22 @@ func (b *builder) hasCluster(name string) bool {
 // dialTunnel introduces tcp_proxy to the tunnel.
 func dialTunnel(o codec.Opener, head func(*network.StreamInfo) (*codec.Request, error)) tcpproxy.Upstream {
 	return tunnel.NewDialer(o, head)
+}
+
+// dialThrough is a connection that goes through a CONNECT of another cluster.
+func (b *builder) dialThrough(ctx context.Context, name, authority string, info *network.StreamInfo) (network.Conn, error) {
+	c, ok := b.g.clusters.Get(name)
+	if !ok {
+		return nil, network.WithReason(network.ReasonNoCluster, fmt.Errorf("tunnel through cluster %q: there is none", name))
+	}
+	if info == nil { // a pooled connection is for no flow in particular
+		info = network.NewStreamInfo(b.a.flows.NextID())
+	}
+	d := tunnel.NewDialer(c, func(*network.StreamInfo) (*codec.Request, error) {
+		return &codec.Request{Method: "CONNECT", Authority: authority}, nil
+	})
+	conn, _, err := d.Open(ctx, info)
+	return conn, err
 }
 
 // markSocket keeps culvert's own sockets out of its TUN.

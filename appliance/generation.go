@@ -12,6 +12,7 @@ import (
 	"culvert/proxy/cluster"
 	"culvert/proxy/listener"
 	"culvert/proxy/network"
+	"culvert/proxy/transport"
 )
 
 // generation is one configuration, running: its clusters, its listeners, its
@@ -22,7 +23,8 @@ type generation struct {
 	clusters  *cluster.Set
 	listeners []*listener.Listener
 	tuns      []*tunSpec
-	admin     network.Address // zero: no admin
+	secrets   *transport.Secrets // certificate files, read again when they change
+	admin     network.Address    // zero: no admin
 
 	draining   context.Context // ends when no new exchange is wanted
 	beginDrain context.CancelFunc
@@ -76,7 +78,10 @@ func (g *generation) handlers() map[string]network.Handler {
 }
 
 // startClusters runs what flows need. It ends with finish.
-func (g *generation) startClusters() { g.wg.Go(g.runClusters) }
+func (g *generation) startClusters() {
+	g.wg.Go(g.runClusters)
+	g.wg.Go(g.watchSecrets)
+}
 
 // startAccepting runs the accept loops. They end with retire.
 func (g *generation) startAccepting() {
@@ -89,6 +94,9 @@ func (g *generation) startAccepting() {
 
 // runClusters ends when life does, with every pooled connection closed.
 func (g *generation) runClusters() { _ = g.clusters.Run(g.life) }
+
+// watchSecrets ends when life does.
+func (g *generation) watchSecrets() { _ = g.secrets.Run(g.life) }
 
 // accept ends when its socket is closed and its flows are over.
 func (g *generation) accept(l *listener.Listener, ln net.Listener) {
