@@ -108,3 +108,27 @@ func TestBoundBehindTLS(t *testing.T) {
 		t.Errorf("handler %v, %v", got, err)
 	}
 }
+
+// K15: endpoints of one listener that differ in their ids are distinct: each
+// gets its turn, and the flow inside sees which.
+func TestK15EndpointIDs(t *testing.T) {
+	m := static1("envoy:decap", "envoy:decap")
+	for i, e := range m.LoadAssignment.Endpoints[0].LbEndpoints {
+		e.GetEndpoint().GetAddress().GetEnvoyInternalAddress().EndpointId = string(rune('a' + i))
+	}
+	h := network.HandlerFunc(func(context.Context, network.Flow) error { return nil })
+	cl := start(t, m, func(d *Deps) {
+		d.Lookup = func(name string) (network.Handler, bool) { return h, name == "decap" }
+	})
+	seen := map[string]int{}
+	for range 4 {
+		i := info()
+		if _, _, err := cl.Open(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+		seen[i.InnerAt(2, i.Upstream().Host).LocalAddress.String()]++
+	}
+	if len(seen) != 2 || seen["envoy://decap/a"] != 2 || seen["envoy://decap/b"] != 2 {
+		t.Errorf("endpoints %v", seen)
+	}
+}
