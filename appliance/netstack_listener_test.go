@@ -247,7 +247,7 @@ func TestBoundPrefixesAreRouted(t *testing.T) {
 		`routes: [10.0.0.0/8, "::/0"],`: {"10.0.0.0/8", "::/0", "198.18.0.10/32"},
 	} {
 		w := newBoundWorld(t, "198.18.0.10:80", "127.0.0.1:1")
-		w.Device = routes + "name: culvert0"
+		w.Device = routes + "name: culvert0, table: 3073, mark: 3073" // a tunnel's target is anywhere
 		g := newServed(t, configs.Source{YAML: render(t, boundConfig, w)}, 0).current
 		var got []string
 		for _, r := range g.tuns[0].plan.Routes {

@@ -41,7 +41,7 @@ func (a *Appliance) replace(ctx context.Context, g *generation) error {
 		g.abort(errNotRunning)
 		return errNotRunning
 	}
-	if err := old.canBecome(g); err != nil {
+	if err := field.Join(old.canBecome(g), a.loopsOf(g)); err != nil {
 		g.abort(err)
 		return problemList(g.doc, err)
 	}
@@ -69,6 +69,18 @@ func (a *Appliance) finishRetired(old *generation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.draining = slices.DeleteFunc(a.draining, func(g *generation) bool { return g == old })
+}
+
+// loopsOf finds clusters of a new configuration that would enter a TUN which is
+// open. It is called with mu held.
+func (a *Appliance) loopsOf(g *generation) error {
+	var errs []error
+	for i, spec := range devices(g.tuns) {
+		if i < len(a.tuns) && a.tuns[i].home {
+			errs = append(errs, field.At(spec.path, spec.loops(g.doc.Bootstrap.GetStaticResources().GetClusters())))
+		}
+	}
+	return field.Join(errs...)
 }
 
 // canBecome reports what a reload cannot change.

@@ -10,12 +10,15 @@ import (
 	"culvert/appliance/host"
 	"culvert/netstack"
 	"culvert/netstack/tundev"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 )
 
 // runningTun is an open device with its stack, and what leads to it.
 type runningTun struct {
 	name    string
 	ns      *host.Namespace
+	home    bool // ns is the namespace of our own sockets
 	device  *tundev.Device
 	applied *host.Applied
 	prober  *netstack.SockDiag
@@ -41,7 +44,7 @@ func (e *deviceLostError) Unwrap() error { return e.err }
 // openTuns opens every device, or none.
 func (a *Appliance) openTuns(g *generation) error {
 	for _, spec := range devices(g.tuns) {
-		t, err := a.openTun(spec)
+		t, err := a.openTun(spec, g.doc.Bootstrap.GetStaticResources().GetClusters())
 		if err != nil {
 			for _, opened := range a.tuns {
 				opened.close()
@@ -56,15 +59,20 @@ func (a *Appliance) openTuns(g *generation) error {
 
 // openTun makes the device, puts a stack behind it, and only then leads traffic
 // to it: from the first packet on there is somebody who answers.
-func (a *Appliance) openTun(spec *tunSpec) (t *runningTun, err error) {
+func (a *Appliance) openTun(spec *tunSpec, clusters []*clusterv3.Cluster) (t *runningTun, err error) {
 	t = &runningTun{log: a.log}
 	defer func() {
 		if err != nil {
 			t.close()
 		}
 	}()
-	if t.ns, err = openNamespace(spec.netns); err != nil {
+	if t.ns, t.home, err = openNamespace(spec.netns); err != nil {
 		return t, err
+	}
+	if t.home {
+		if err := spec.loopsAtHome(clusters); err != nil {
+			return t, err
+		}
 	}
 	if err := t.ns.Do(func() error {
 		t.device, err = tundev.Open(spec.device)
@@ -98,11 +106,18 @@ func (a *Appliance) openTun(spec *tunSpec) (t *runningTun, err error) {
 	return t, nil
 }
 
-func openNamespace(path string) (*host.Namespace, error) {
-	if path == "" {
-		return host.CurrentNamespace()
+// openNamespace opens the namespace for a device. home says that it is the one
+// culvert's own sockets are in, by whatever name: the path may be any link to it.
+func openNamespace(path string) (ns *host.Namespace, home bool, err error) {
+	current, err := host.CurrentNamespace()
+	if err != nil || path == "" {
+		return current, true, err
 	}
-	return host.OpenNamespace(path)
+	defer current.Close()
+	if ns, err = host.OpenNamespace(path); err != nil {
+		return nil, false, err
+	}
+	return ns, ns.Same(current), nil
 }
 
 // run moves packets until close; a device that is lost before is told to lost.

@@ -121,25 +121,6 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
-// captured reports whether a route of the TUN leads a to it, in the namespace
-// culvert's own sockets are in.
-func (s *tunSpec) captured(a netip.Addr) bool {
-	if s.netns != "" || s.mark != 0 {
-		return false // sockets are elsewhere, or a rule passes their mark by: ours, or the operator's
-	}
-	for _, p := range s.plan.Exclude {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	for _, r := range s.plan.Routes {
-		if r.Prefix.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
-
 // sameTuns reports whether a new configuration captures as the old one did:
 // devices outlive a reload. What has no device is made anew.
 func sameTuns(old, now []*tunSpec) error {

@@ -103,24 +103,9 @@ func (b *builder) tunsHold(listeners []*listenerv3.Listener) error {
 			errs = append(errs, field.Errorf(spec.path+".mark", "another TUN has mark %#x: our own sockets can carry one", marked))
 		}
 		marked = max(marked, spec.mark)
-		errs = append(errs, field.At(spec.path+".routes", b.loops(spec)))
-	}
-	return field.Join(errs...)
-}
-
-// loops finds endpoints whose own connections would enter the TUN.
-func (b *builder) loops(spec *tunSpec) error {
-	for _, c := range b.g.doc.Bootstrap.GetStaticResources().GetClusters() {
-		for _, l := range c.GetLoadAssignment().GetEndpoints() {
-			for _, e := range l.GetLbEndpoints() {
-				s := e.GetEndpoint().GetAddress().GetSocketAddress()
-				ip, err := netip.ParseAddr(s.GetAddress())
-				if err == nil && !ip.IsLoopback() && spec.captured(ip) {
-					return field.WithFix(field.Errorf("", "culvert's own connections to %v of cluster %q would enter this TUN", ip, c.GetName()),
-						"exclude it with exclude_routes, set table and mark, or make the device in a netns")
-				}
-			}
+		if spec.netns == "" { // another namespace may prove to be ours once it is opened
+			errs = append(errs, field.At(spec.path, spec.loops(b.g.doc.Bootstrap.GetStaticResources().GetClusters())))
 		}
 	}
-	return nil
+	return field.Join(errs...)
 }

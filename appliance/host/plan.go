@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -91,6 +92,19 @@ func (r Rule) String() string {
 	}
 	fmt.Fprintf(&b, " lookup %d", r.Table)
 	return b.String()
+}
+
+// Leads reports whether a route of the plan covers a and nothing excludes it.
+func (p *Plan) Leads(a netip.Addr) bool {
+	contains := func(x netip.Prefix) bool { return x.Contains(a) }
+	return !slices.ContainsFunc(p.Exclude, contains) &&
+		slices.ContainsFunc(p.Routes, func(r Route) bool { return contains(r.Prefix) })
+}
+
+// LeadsSomewhere reports whether any route of the plan is left behind what it
+// excludes.
+func (p *Plan) LeadsSomewhere() bool {
+	return slices.ContainsFunc(p.Routes, func(r Route) bool { return len(subtract(r.Prefix, p.Exclude)) > 0 })
 }
 
 // check finds what no kernel could make of the plan.
