@@ -51,16 +51,22 @@ type Exchange struct {
 
 // Tunnel reports that the answer made a tunnel of the exchange: what follows
 // the heads is raw bytes, and a far half of HTTP is one only if it was asked
-// for one. An answer that is no yes makes none, whatever is open behind it.
+// for one. An answer that is no yes makes none, whatever is open behind it: a
+// CONNECT takes 2xx for one, an upgrade of HTTP/1.1 nothing but 101, or bytes
+// would follow an upstream that has not switched (CVE-2024-23326).
 func (x *Exchange) Tunnel() bool {
 	res := x.Response
 	switch {
-	case res == nil || res.EndStream || !res.Success() && res.Status != 101:
+	case res == nil || res.EndStream:
+		return false
+	case res.Status == 101:
+		return x.Request.Protocol != "" && x.Upstream.Stream != nil
+	case !res.Success():
 		return false
 	case x.Upstream.Conn != nil || x.Upstream.Served != nil:
 		return true
 	}
-	return x.Upstream.Stream != nil && x.Request.AsksTunnel()
+	return x.Upstream.Stream != nil && x.Request.Method == "CONNECT"
 }
 
 // FarHalf is the open upstream side of an exchange. At most one of Conn, Stream

@@ -124,6 +124,7 @@ func (e *exchange) respond() error {
 // end counts and records the exchange; nothing of it runs any more.
 func (e *exchange) end(err error) {
 	counts := e.hcm.counts
+	e.conn.failed.Store(err != nil && e.Stream.Proto() < codec.HTTP2)
 	counts.rqActive.Dec()
 	counts.completed(e.Info.ResponseCode)
 	counts.rqTime.Record(float64(time.Since(e.began).Milliseconds()))

@@ -131,7 +131,9 @@ func (e *exchange) copyResponse() error {
 
 // responseBroken passes the end of a response that is not whole on as a reset.
 func (e *exchange) responseBroken(err error) error {
-	e.Stream.Reset(codec.CodeInternal, err)
+	// What the upstream broke is not the client's doing: the client's stream is
+	// told only that it is over.
+	e.Stream.Reset(codec.CodeInternal, errBroken)
 	e.discard(err)
 	var reply *codec.LocalReply
 	if errors.As(err, &reply) { // the router's timer
@@ -182,6 +184,9 @@ func (e *exchange) release() {
 
 // errAnswered is what a request body reads when its answer needed no more of it.
 var errAnswered = errors.New("the exchange is answered")
+
+// errBroken ends the client's stream behind a response that is not whole.
+var errBroken = &network.ResetError{Err: errors.New("the response is not whole")}
 
 func underscored(s string) string {
 	b := []byte(s)

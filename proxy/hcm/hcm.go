@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -109,7 +110,7 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 	draining, stop := h.bound(ctx)
 	defer stop()
 	defer context.AfterFunc(draining, h.counts.cxDrainClose.Inc)()
-	return h.ended(h.serve(draining, conn, proto, c))
+	return c.ended(h.serve(draining, conn, proto, c))
 }
 
 // serve runs the codec of the connection's version to its end.
@@ -142,19 +143,6 @@ func (h *HCM) bound(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { timer.Stop(); stop(); cancel() }
 }
 
-// ended counts a connection's end; a peer that hung up is no error.
-func (h *HCM) ended(err error) error {
-	var broken *h2.ConnError
-	var message *h1.MessageError
-	switch {
-	case errors.As(err, &broken) && !broken.Remote, errors.As(err, &message):
-		h.counts.cxProtocolError.Inc()
-	case err == nil, network.IsReset(err):
-		return nil
-	}
-	return fmt.Errorf("http connection manager: %w", err)
-}
-
 // connection is one downstream connection.
 type connection struct {
 	hcm    *HCM
@@ -162,10 +150,27 @@ type connection struct {
 	secure bool
 	// version is the counts of the connection's HTTP version.
 	version *versionCounts
+	// failed: the connection carried one exchange at a time and ended with one
+	// that failed, which has said why.
+	failed atomic.Bool
 }
 
 // serveStream serves one exchange of the connection to its end.
 func (c *connection) serveStream(ctx context.Context, s codec.ServerStream) {
 	e := newExchange(c, s)
 	e.serve(ctx)
+}
+
+// ended counts a connection's end; a peer that hung up is no error, nor is what
+// we ended an exchange for.
+func (c *connection) ended(err error) error {
+	var broken *h2.ConnError
+	var message *h1.MessageError
+	switch {
+	case errors.As(err, &broken) && !broken.Remote, errors.As(err, &message) && !errors.As(err, new(*codec.LocalReply)):
+		c.hcm.counts.cxProtocolError.Inc()
+	case err == nil, network.IsReset(err), c.failed.Load():
+		return nil
+	}
+	return fmt.Errorf("http connection manager: %w", err)
 }

@@ -14,6 +14,10 @@ import (
 // §8.6).
 var errSwitched = errors.New("101 on a stream that cannot switch")
 
+// errNotSwitched is a success that did not switch, in the words of a client for
+// whom it would be a tunnel (CVE-2024-23326).
+var errNotSwitched = errors.New("a success that does not switch protocols")
+
 // connectFailed is the answer to a request whose far half did not open. Status,
 // flag and Proxy-Status are all made from one reason.
 func connectFailed(ctx context.Context, info *network.StreamInfo, err error) *codec.LocalReply {
@@ -71,7 +75,7 @@ func resetBeforeResponse(ctx context.Context, x *codec.Exchange, err error) *cod
 	var text string
 	var reset *network.ResetError
 	switch {
-	case errors.Is(err, errSwitched):
+	case errors.Is(err, errSwitched), errors.Is(err, errNotSwitched), codec.CodeFor(err) == codec.CodeProtocol:
 		reply.Status, reply.Flags, text = 502, network.FlagUPE, "protocol error"
 		reply.Reason = network.ReasonGateway
 	case errors.As(err, &reset) && reset.Remote && reset.Code != 0:

@@ -33,6 +33,9 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *r
 	x.OnEnd(func(codec.EndInfo) { timer.stop() })
 	startBody(x, s, head, timer)
 	res, err := readFinal(ctx, x, s)
+	if err == nil {
+		err = settleAnswer(x.Request, res, s.Proto())
+	}
 	if err != nil {
 		reply := resetBeforeResponse(ctx, x, err)
 		s.Reset(codec.CodeCancel, reply)
@@ -42,11 +45,12 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *r
 	if !r.quiet {
 		res.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(time.Since(sent).Milliseconds(), 10))
 	}
-	stripHopByHop(&res.Header)
+	codec.StripHopByHop(&res.Header)
 	x.Response, x.Upstream.Stream = res, s
 	x.Info.Details = "via_upstream"
 	if x.Tunnel() {
-		timer.stop() // it bounds the answer, not the tunnel
+		res.Header.Del("content-length") // says nothing of a tunnel (RFC 9110 §9.3.6)
+		timer.stop()                     // it bounds the answer, not the tunnel
 	}
 	return nil
 }

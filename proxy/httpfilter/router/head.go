@@ -1,22 +1,26 @@
 package router
 
 import (
-	"strings"
-
 	"culvert/proxy/codec"
 )
 
 // upstreamHead is the request as the upstream sees it. A plain CONNECT has
-// neither scheme nor path nor protocol (RFC 9113 §8.5), whatever came in.
+// neither scheme nor path nor protocol (RFC 9113 §8.5) nor a length, whatever
+// came in. An upgrade goes as an extended CONNECT (RFC 8441), of which an
+// HTTP/1.1 upstream's codec makes a GET with Upgrade again.
 func upstreamHead(x *codec.Exchange) *codec.Request {
 	head := *x.Request
 	head.Header = x.Request.Header.Clone()
-	stripHopByHop(&head.Header)
+	codec.StripHopByHop(&head.Header)
 	switch {
 	case head.IsConnect():
 		head.Scheme, head.Path, head.HasPath = "", "", false
+		head.Header.Del("content-length")
 		head.EndStream = false // its end follows the answer, as its bytes do
 	case head.AsksTunnel():
+		if head.Method == "GET" {
+			head.Method = "CONNECT"
+		}
 		head.EndStream = false
 	default:
 		head.EndStream = x.Request.EndStream && x.RequestBody == nil
@@ -24,24 +28,29 @@ func upstreamHead(x *codec.Exchange) *codec.Request {
 	return &head
 }
 
-// hopByHop are the fields that concern one connection (RFC 9110 §7.6.1), and
-// those that HTTP/2 forbids (RFC 9113 §8.2.2).
-var hopByHop = [...]string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
-
-// stripHopByHop drops the fields that must not be forwarded: the fixed ones,
-// those that Connection names, and a TE that says more than trailers.
-func stripHopByHop(h *codec.Fields) {
-	for _, v := range h.Values("connection") {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				h.Del(name)
-			}
+// settleAnswer makes the answer to an upgrade one of the version it was asked
+// in: 101 in HTTP/1.1, 200 where the upgrade is an extended CONNECT (RFC 8441
+// §5). A yes in the words of the other version is none: a client that gets it
+// would send bytes to an upstream which takes them for requests.
+func settleAnswer(req *codec.Request, res *codec.Response, upstream codec.Proto) error {
+	if req.Protocol == "" {
+		return nil
+	}
+	extended := req.Method == "CONNECT"
+	switched := res.Status == 101
+	if upstream >= codec.HTTP2 {
+		switched = res.Success()
+	}
+	switch {
+	case switched && !extended:
+		res.Status = 101
+		if res.Protocol == "" {
+			res.Protocol = req.Protocol
 		}
+	case switched:
+		res.Status = 200
+	case extended && res.Success():
+		return errNotSwitched
 	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
-	if h.Has("te") && !strings.EqualFold(h.Get("te"), "trailers") {
-		h.Del("te")
-	}
+	return nil
 }
