@@ -11,10 +11,15 @@ import (
 	"culvert/proxy/stats"
 )
 
-// Envoy's defaults of the limits.
+// Defaults of the limits. Where thresholds are configured, what they leave out
+// is Envoy's. Where there are none, the bound is the one of what brings the
+// flows, the netstack's 50000 or the descriptors of the process: with 1024 the
+// thousand-and-twenty-fifth connection of a captured host was told that the net
+// is unreachable.
 const (
-	defaultThreshold = 1024
-	defaultRetries   = 3
+	defaultThreshold      = 1024
+	unconfiguredThreshold = 65536
+	defaultRetries        = 3
 )
 
 // limit is one threshold of a circuit breaker and what counts against it.
@@ -66,9 +71,13 @@ func newBreaker(m *clusterv3.CircuitBreakers) (*breaker, error) {
 		}
 	}
 	b := &breaker{track: t.GetTrackRemaining()}
-	b.connections.max = threshold(t.GetMaxConnections(), defaultThreshold)
-	b.pending.max = threshold(t.GetMaxPendingRequests(), defaultThreshold)
-	b.requests.max = threshold(t.GetMaxRequests(), defaultThreshold)
+	def := int64(defaultThreshold)
+	if t == nil {
+		def = unconfiguredThreshold
+	}
+	b.connections.max = threshold(t.GetMaxConnections(), def)
+	b.pending.max = threshold(t.GetMaxPendingRequests(), def)
+	b.requests.max = threshold(t.GetMaxRequests(), def)
 	b.retries.max = threshold(t.GetMaxRetries(), defaultRetries)
 	return b, nil
 }
