@@ -42,7 +42,10 @@ func noNetworkLeft(t *testing.T, w *world, before []string) {
 	}
 }
 
+// A culvert that is told to end lets what is open end, takes nothing new, and
+// then leaves nothing; a second signal, or the time, cuts off what remains.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	t.Run("capture", func(t *testing.T) {
 		t.Parallel()
 		w, capture, _, echo, live, before := drainWorld(t, []string{"--drain-time-s", "60"}, nil)
@@ -89,18 +92,14 @@ func TestDrain(t *testing.T) {
 	})
 	t.Run("time is up", func(t *testing.T) {
 		t.Parallel()
-		const drain = 2 * time.Second
 		w, capture, _, _, live, before := drainWorld(t, []string{"--drain-time-s", "2"}, nil)
-		start := time.Now()
-		capture.signal(syscall.SIGTERM)
-		err := live.over(drain + exitWithin)
-		if took := time.Since(start); !network.IsReset(err) || took < drain {
-			t.Errorf("a flow that does not end: %v after %v", err, took)
-		}
-		if code := capture.exitsWithin(exitWithin); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
+		cutOff(t, capture, live, 2*time.Second)
 		noNetworkLeft(t, w, before)
+	})
+	t.Run("time of the gateway is up", func(t *testing.T) {
+		t.Parallel()
+		_, _, gateway, _, live, _ := drainWorld(t, nil, []string{"--drain-time-s", "2"})
+		cutOff(t, gateway, live, 2*time.Second)
 	})
 	t.Run("second signal", func(t *testing.T) {
 		t.Parallel()
@@ -129,4 +128,18 @@ func TestDrain(t *testing.T) {
 		}
 		gateway.exitsWithin(exitWithin)
 	})
+}
+
+// cutOff lets a flow that does not end meet a drain that does.
+func cutOff(t *testing.T, c *culvert, live *liveTransfer, drain time.Duration) {
+	t.Helper()
+	start := time.Now()
+	c.signal(syscall.SIGTERM)
+	err := live.over(drain + exitWithin)
+	if took := time.Since(start); !network.IsReset(err) || took < drain {
+		t.Errorf("a flow that does not end: %v after %v", err, took)
+	}
+	if code := c.exitsWithin(exitWithin); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }

@@ -25,6 +25,7 @@ const (
 // Flows whose gateway is gone are reset, and new connects are told that the
 // network is unreachable; nobody waits for ever.
 func TestGatewayGone(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		gone func(w *world, gateway *culvert)

@@ -39,11 +39,14 @@ func startTransfer(t *testing.T, conn net.Conn) *liveTransfer {
 }
 
 func (l *liveTransfer) send(from io.Reader, total *atomic.Int64) error {
-	for block := make([]byte, 64<<10); ; {
+	// 32 MB/s at most, so that tests beside this one get their share.
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	for block := make([]byte, 32<<10); ; {
 		select {
 		case <-l.stop:
 			return l.conn.(*net.TCPConn).CloseWrite()
-		default:
+		case <-pace.C:
 		}
 		if _, err := io.ReadFull(from, block); err != nil {
 			return err

@@ -23,6 +23,7 @@ const (
 
 // What an application and an origin see is the same with culvert and without.
 func TestSameWithAndWithout(t *testing.T) {
+	t.Parallel()
 	t.Run("without", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
