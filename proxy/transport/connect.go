@@ -34,8 +34,14 @@ func (e *RefusedError) Error() string {
 // TransportFailure is %UPSTREAM_TRANSPORT_FAILURE_REASON% for it.
 func (e *RefusedError) TransportFailure() string { return fmt.Sprintf("tunnel_response:%d", e.Status) }
 
-// Flag is Envoy's: an answer that is not a yes is a connection failure.
-func (e *RefusedError) Flag() network.Flag { return network.FlagUF }
+// Flag is Envoy's: an answer that is not a yes is a connection failure. A loop is
+// none, so that it is not tried again at each of its hops.
+func (e *RefusedError) Flag() network.Flag {
+	if e.ConnectReason() == network.ReasonLoop {
+		return network.ReasonLoop.Flag()
+	}
+	return network.FlagUF
+}
 
 // ConnectReason is what the answer says of the target: by its Proxy-Status (RFC
 // 9209 §2.3), else by its status.
@@ -76,14 +82,18 @@ func proxyStatus(lines []string) (network.Reason, bool) {
 	return 0, false
 }
 
-// connect asks for a tunnel over c, in HTTP/1.1, and returns it. It owns c and
+// connect asks for a tunnel over c, in HTTP/1.1, with more fields than Host, and
+// returns it. It owns c and
 // aborts it on error. Nothing is sent into the tunnel before the yes (RFC 9931),
 // and what comes behind the answer's head is the tunnel's (RFC 9110 §9.3.6).
-func connect(ctx context.Context, c network.Conn, d detour) (network.Conn, error) {
+func connect(ctx context.Context, c network.Conn, d detour, more codec.Fields) (network.Conn, error) {
 	p := network.PeekConn(c, nil)
 	err := interruptible(ctx, c, func() error {
-		request := "CONNECT " + d.target + " HTTP/1.1\r\nHost: " + d.target + "\r\n\r\n"
-		if _, err := c.Write([]byte(request)); err != nil {
+		request := "CONNECT " + d.target + " HTTP/1.1\r\nHost: " + d.target + "\r\n"
+		for _, f := range more {
+			request += f.Name + ": " + f.Value + "\r\n"
+		}
+		if _, err := c.Write([]byte(request + "\r\n")); err != nil {
 			return err
 		}
 		status, header, err := finalAnswer(p)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"culvert/configs/field"
+	"culvert/proxy/codec"
 	"culvert/proxy/network"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -206,9 +207,29 @@ func (u *http11Proxy) Wrap(ctx context.Context, c network.Conn, o Options) (netw
 		return nil, network.WithReason(network.ReasonGateway, err)
 	}
 	if !d.proxy.IsZero() && !u.absoluteForm(o) {
-		if c, err = connect(ctx, c, d); err != nil {
+		passed, err := hop(o.Info)
+		if err != nil {
+			c.Abort(err)
+			return nil, err
+		}
+		if c, err = connect(ctx, c, d, passed); err != nil {
 			return nil, err
 		}
 	}
 	return u.inner.Wrap(ctx, c, o)
+}
+
+// hop counts the CONNECT of a flow among those that passed it on; a pooled
+// connection is for no flow, and its requests are counted themselves.
+func hop(info *network.StreamInfo) (codec.Fields, error) {
+	if info == nil {
+		return nil, nil
+	}
+	n, err := info.NextHop()
+	if err != nil {
+		return nil, err
+	}
+	var h codec.Fields
+	codec.AddHop(&h, n)
+	return h, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -230,5 +231,32 @@ func TestConnectIsBounded(t *testing.T) {
 	_, err := u.Wrap(ctx, ours, transport.Options{Endpoint: network.NameAddress("a.test", 25)})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
+	}
+}
+
+// The CONNECT of a flow counts its hops, and a loop ends here or is passed back
+// as one that no attempt tries again.
+func TestHTTP11ProxyCountsHops(t *testing.T) {
+	u := of(t, &h11v3.Http11ProxyUpstreamTransport{}, transport.Deps{})
+	for _, behind := range []int{0, 5, network.MaxHops} {
+		info := network.NewStreamInfo(1)
+		info.RaiseHops(behind)
+		ours, peer := transporttest.Pair(t)
+		var wg sync.WaitGroup
+		if behind < network.MaxHops {
+			wg.Go(func() {
+				want := fmt.Sprintf("CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\ncdn-loop: culvert; hops=%d\r\n\r\n", behind+1)
+				if got := script(t, peer, "HTTP/1.1 502 Bad\r\nProxy-Status: culvert;error=proxy_loop_detected\r\n\r\n"); got != want {
+					t.Errorf("request: %q", got)
+				}
+			})
+		}
+		_, err := u.Wrap(t.Context(), ours, transport.Options{
+			Info: info, Endpoint: network.NameAddress("a.test", 80), HostMetadata: proxyMetadata(t, "192.0.2.8"),
+		})
+		wg.Wait()
+		if network.ReasonFor(err) != network.ReasonLoop || network.FlagFor(err) != 0 {
+			t.Errorf("after %d hops: %v, reason %v, flag %v", behind, err, network.ReasonFor(err), network.FlagFor(err))
+		}
 	}
 }
