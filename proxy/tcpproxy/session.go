@@ -57,6 +57,7 @@ func (s *session) serve(ctx context.Context) error {
 	case errors.Is(err, errServed):
 		return s.info.Cause
 	case err != nil:
+		s.p.complain(s.info, err)
 		s.reject(err)
 		return err
 	}

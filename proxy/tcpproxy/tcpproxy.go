@@ -45,7 +45,13 @@ type Deps struct {
 	// them.
 	Flows *network.FlowTable
 	Log   *slog.Logger
+	// Complaints bounds what Log is told of clusters that fail; shared, it is
+	// one bound for a cluster. nil: one of this filter's own.
+	Complaints *network.Seldom
 }
+
+// ComplainEvery is how often the log says that a cluster fails.
+const ComplainEvery = 10 * time.Second
 
 // Defaults of Envoy's.
 const (
@@ -80,6 +86,9 @@ type TCPProxy struct {
 func New(m *tcpproxyv3.TcpProxy, d Deps) (*TCPProxy, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Complaints == nil {
+		d.Complaints = &network.Seldom{Every: ComplainEvery}
 	}
 	p := &TCPProxy{
 		deps: d, n: newCounters(d.Stats, m.GetStatPrefix()),
@@ -128,6 +137,20 @@ func (p *TCPProxy) checkClusters(m *tcpproxyv3.TcpProxy) error {
 		}
 	}
 	return nil
+}
+
+// complain tells the operator of a flow that failed on the way and not at its
+// destination: the gateway is down, its TLS or its answer is not what it should
+// be, or a bound of ours is reached. The application is told no more than that
+// the net is unreachable.
+func (p *TCPProxy) complain(info *network.StreamInfo, err error) {
+	if network.VerdictFor(err) != network.VerdictNetUnreachable {
+		return
+	}
+	if suppressed, ok := p.deps.Complaints.Allow(info.Cluster); ok {
+		p.deps.Log.Warn("flows cannot be carried", "cluster", info.Cluster, "reason", network.ReasonFor(err),
+			"flow", info.ID, "err", err, "suppressed", suppressed)
+	}
 }
 
 // open makes one attempt to a cluster picked for it.
