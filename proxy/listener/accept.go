@@ -19,6 +19,9 @@ const (
 	maxBackoff = time.Second
 )
 
+// complainEvery is how often the log says that accepting fails.
+const complainEvery = 10 * time.Second
+
 // Serve accepts the connections of a kernel socket and serves each to its end.
 // It returns when ln is closed, or ctx has ended (which closes ln and aborts
 // what is left), and every connection is over: closing ln alone is the drain.
@@ -28,6 +31,7 @@ func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	complaints := network.Seldom{Every: complainEvery}
 	backoff := minBackoff
 	for {
 		c, err := ln.Accept()
@@ -38,7 +42,9 @@ func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case isPassing(err):
-			l.deps.Log.Warn("accept", "listener", l.name, "error", err, "wait", backoff)
+			if suppressed, ok := complaints.Allow(""); ok {
+				l.deps.Log.Warn("accept", "listener", l.name, "err", err, "suppressed", suppressed)
+			}
 			if !sleep(ctx, backoff) {
 				return nil
 			}
@@ -49,15 +55,21 @@ func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// isPassing reports what a later accept may not meet: shortages, and a peer
-// that left the queue.
+// isPassing reports what a later accept may not meet: shortages, a peer that
+// left the queue, and errors that belong to the connection that waited and not
+// to the socket (accept(2): "treat them like EAGAIN by retrying"; EPERM is a
+// firewall's).
 func isPassing(err error) bool {
-	for _, errno := range []syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
-	} {
-		if errors.Is(err, errno) {
-			return true
-		}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM,
+		syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.ENONET,
+		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH:
+		return true
 	}
 	return false
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -362,4 +365,56 @@ func TestPeerGoneBehindTransport(t *testing.T) {
 	if err := <-result; network.ReasonFor(err) != network.ReasonCanceled {
 		t.Errorf("got %v", err)
 	}
+}
+
+// failing is a socket whose accept fails as told, then is closed.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errs) == 0 {
+		return nil, net.ErrClosed
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+}
+
+func (f *failing) Close() error { return nil }
+
+// What accept(2) passes on from a connection, or from a shortage, does not end
+// a listener, and is one line in a while; what says that the socket is none is
+// the end.
+func TestAcceptErrors(t *testing.T) {
+	passing := []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM,
+		syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.ENONET, syscall.EHOSTUNREACH,
+		syscall.EOPNOTSUPP, syscall.ENETUNREACH,
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l, err := New(&listenerv3.Listener{Name: "l", Address: socketAddress("127.0.0.1", 0),
+			FilterChains: []*listenerv3.FilterChain{chainOf("c", nil)}}, testDeps(handlers{"f": nil}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		l.deps.Log = slog.New(slog.NewTextHandler(&log, nil))
+		began := time.Now()
+		if err := l.Serve(t.Context(), &failing{errs: passing}); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if waited := time.Since(began); waited < 2*time.Second {
+			t.Errorf("%d failures within %v: it spins", len(passing), waited)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%d lines for one kind of trouble within %v:\n%s", n, time.Since(began), log.String())
+		}
+		for _, errno := range []error{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
+			if err := l.Serve(t.Context(), &failing{errs: []error{errno}}); !errors.Is(err, errno) {
+				t.Errorf("Serve: %v, want %v", err, errno)
+			}
+		}
+	})
 }
