@@ -21,7 +21,7 @@ func (a *Appliance) listenAdmin(ctx context.Context, g *generation) (net.Listene
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	return ln, nil
+	return &reservedListener{ln, newReserve(adminDescriptors)}, nil
 }
 
 // serveAdmin ends with ctx.

@@ -14,6 +14,7 @@ import (
 	"culvert/proxy/network"
 	"culvert/proxy/resolver"
 	"culvert/proxy/stats"
+	"culvert/proxy/tcpproxy"
 )
 
 // Appliance is a configuration running in this process, and what outlives a
@@ -31,6 +32,8 @@ type Appliance struct {
 	resolver resolver.Resolver
 	sockets  *sockets
 	own      ownAddresses
+
+	complaints *network.Seldom // about clusters that fail
 
 	// Set by New; devices are not changed by a reload.
 	mark         uint32         // SO_MARK of our own sockets, 0 for none
@@ -75,11 +78,12 @@ func newAppliance(src configs.Source, opt Options, sinks *accesslog.Sinks) *Appl
 	a := &Appliance{
 		src: src, opt: opt, log: opt.Log,
 		stats: stats.NewStore(), flows: network.NewFlowTable(), sinks: sinks,
-		registry: internallisteners.NewRegistry(),
-		sockets:  newSockets(),
-		live:     make(chan struct{}), lost: make(chan error, 1),
+		registry:   internallisteners.NewRegistry(),
+		sockets:    newSockets(),
+		complaints: &network.Seldom{Every: tcpproxy.ComplainEvery},
+		live:       make(chan struct{}), lost: make(chan error, 1),
 	}
-	a.n = newServerStats(a.stats)
+	a.n = newServerStats(a.stats, connectionLimit())
 	a.resolver = resolver.New(resolver.Config{Control: a.markSocket})
 	a.retire, a.retireStop = context.WithCancel(context.Background())
 	a.setState(stateInitializing)

@@ -27,7 +27,7 @@ import (
 // opens nothing. The knot (listeners name clusters, clusters name internal
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
-	g := &generation{doc: doc, secrets: transport.NewSecrets(a.log)}
+	g := &generation{doc: doc, lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log)}
 	g.life, g.abort = context.WithCancelCause(context.Background())
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
@@ -90,7 +90,7 @@ func (b *builder) tcpProxyDeps() tcpproxy.Deps {
 	return tcpproxy.Deps{
 		Clusters: func(name string) (tcpproxy.Cluster, bool) { return found[tcpproxy.Cluster](b.g.clusters.Get(name)) },
 		Tunnel:   dialTunnel,
-		Stats:    b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log,
+		Stats:    b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log, Complaints: b.a.complaints,
 	}
 }
 

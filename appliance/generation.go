@@ -26,6 +26,8 @@ type generation struct {
 	secrets   *transport.Secrets // certificate files, read again when they change
 	admin     network.Address    // zero: no admin
 
+	lost func(error) // told that a listener has ended by itself
+
 	draining   context.Context // ends when no new exchange is wanted
 	beginDrain context.CancelFunc
 
@@ -102,7 +104,9 @@ func (g *generation) watchSecrets() { _ = g.secrets.Run(g.life) }
 func (g *generation) accept(l *listener.Listener, ln net.Listener) {
 	g.flows.enter()
 	defer g.flows.leave()
-	_ = l.Serve(g.life, ln)
+	if err := l.Serve(g.life, ln); err != nil {
+		g.lost(fmt.Errorf("accepting has ended: %w", err))
+	}
 }
 
 // retire tells the generation to drain, and returns at once: no new connections

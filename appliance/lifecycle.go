@@ -117,8 +117,11 @@ func (a *Appliance) fail(err error) error {
 	return err
 }
 
-// cannotGoOn ends Run with err.
+// cannotGoOn ends Run with err: to run on without what is lost would look like
+// serving. It is said at once, since whoever started us learns it only after all
+// has ended.
 func (a *Appliance) cannotGoOn(err error) {
+	a.log.Error("cannot go on", "err", err)
 	select {
 	case a.lost <- err:
 	default: // one is enough to end

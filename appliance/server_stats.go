@@ -18,6 +18,7 @@ import (
 type serverStats struct {
 	store                   *stats.Store
 	connections             atomic.Int64 // open ones that kernel sockets accepted
+	limit                   atomic.Int64 // of connections
 	initialization          *stats.Histogram
 	replacements, rejected  *stats.Counter
 	listenerMgr, clusterMgr changes
@@ -26,7 +27,7 @@ type serverStats struct {
 // changes count what a new configuration has that the old one had not.
 type changes struct{ added, modified, removed *stats.Counter }
 
-func newServerStats(store *stats.Store) *serverStats {
+func newServerStats(store *stats.Store, limit int64) *serverStats {
 	server := store.Scope("server.")
 	n := &serverStats{
 		store:          store,
@@ -34,6 +35,7 @@ func newServerStats(store *stats.Store) *serverStats {
 		replacements:   server.Counter("config_replaced"),
 		rejected:       server.Counter("config_rejected"),
 	}
+	n.limit.Store(limit)
 	n.listenerMgr = newChanges(store.Scope("listener_manager."), "listener_")
 	n.clusterMgr = newChanges(store.Scope("cluster_manager."), "cluster_")
 	return n
@@ -43,9 +45,12 @@ func newChanges(s *stats.Scope, prefix string) changes {
 	return changes{s.Counter(prefix + "added"), s.Counter(prefix + "modified"), s.Counter(prefix + "removed")}
 }
 
-// admit counts a connection of a kernel socket; none is refused.
+// admit takes a place for a connection of a kernel socket, if there is one.
 func (n *serverStats) admit() (release func(), ok bool) {
-	n.connections.Add(1)
+	if n.connections.Add(1) > n.limit.Load() {
+		n.connections.Add(-1)
+		return nil, false
+	}
 	return func() { n.connections.Add(-1) }, true
 }
 
