@@ -39,7 +39,7 @@ func NewGateway(t testing.TB, ln net.Listener, conf *tls.Config, script Script) 
 func NewHTTP1Gateway(t testing.TB, ln net.Listener, conf *tls.Config, script Script) *Gateway {
 	return &Gateway{srv: Serve(t, ln, func(ctx context.Context, c net.Conn) error {
 		if conf != nil {
-			c = tls.Server(c, conf)
+			c = tls.Server(truncation{c}, conf)
 		}
 		return serveHTTP1Gateway(ctx, c, script)
 	})}

@@ -25,6 +25,8 @@ const maxQueued = 1 << 20
 // errOnlyHTTP2 is a script that wants of HTTP/1.1 what it has not.
 var errOnlyHTTP2 = errors.New("peer: HTTP/1.1 has no such thing")
 
+var errTruncated = errors.New("peer: TLS connection ended without close_notify")
+
 // http1Conn is one HTTP/1.1 connection of a Gateway: a loop that reads one
 // request after the other, and the script that answers it.
 type http1Conn struct {
@@ -49,10 +51,22 @@ type http1Conn struct {
 	scripts sync.WaitGroup
 }
 
+// truncation is a connection under TLS whose end is an error, since crypto/tls
+// takes it for an end between two records (RFC 8446 §6.1 does not).
+type truncation struct{ net.Conn }
+
+func (c truncation) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = errTruncated
+	}
+	return n, err
+}
+
 func serveHTTP1Gateway(ctx context.Context, c net.Conn, script Script) error {
 	g := &http1Conn{socket: c, conn: c, in: bufio.NewReader(c), script: script, done: make(chan struct{})}
 	if t, ok := c.(*tls.Conn); ok {
-		g.socket = t.NetConn()
+		g.socket = t.NetConn().(truncation).Conn
 	}
 	g.cond = sync.NewCond(&g.mu)
 	var err error
