@@ -8,7 +8,8 @@ func Honoured() field.Honoured {
 	return field.Honoured{
 		pkg + "TcpProxy": "stat_prefix cluster weighted_clusters tunneling_config idle_timeout access_log max_connect_attempts " +
 			"backoff_options max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage " +
-			"access_log_options access_log_flush_interval flush_access_log_on_connected upstream_connect_mode max_early_data_bytes hash_policy",
+			"access_log_options access_log_flush_interval flush_access_log_on_connected upstream_connect_mode max_early_data_bytes hash_policy " +
+			"proxy_protocol_tlvs proxy_protocol_tlv_merge_policy",
 		pkg + "TcpProxy.WeightedCluster":               "clusters",
 		pkg + "TcpProxy.WeightedCluster.ClusterWeight": "name weight",
 		pkg + "TcpProxy.TunnelingConfig": "hostname use_post post_path headers_to_add propagate_response_headers " +

@@ -52,6 +52,7 @@ func (s *session) serve(ctx context.Context) error {
 		return err
 	}
 	s.p.hash.note(s.info)
+	s.p.proxyTLVs.note(s.info)
 	up, err := s.connect(ctx)
 	switch {
 	case errors.Is(err, errServed):

@@ -72,6 +72,7 @@ type TCPProxy struct {
 	tunnel      *tunneling // nil: raw
 	mode        connectMode
 	hash        *hashPolicy
+	proxyTLVs   *proxyTLVs
 	attempts    int
 	backoff     *backoff // nil: none
 	idle        time.Duration
@@ -103,7 +104,7 @@ func New(m *tcpproxyv3.TcpProxy, d Deps) (*TCPProxy, error) {
 	if v := m.GetIdleTimeout(); v != nil {
 		p.idle = v.AsDuration()
 	}
-	var errs [7]error
+	var errs [8]error
 	p.pick, errs[0] = newPicker(m)
 	p.tunnel, errs[1] = newTunneling(m.GetTunnelingConfig())
 	p.backoff, errs[2] = newBackoff(m.GetBackoffOptions())
@@ -111,8 +112,9 @@ func New(m *tcpproxyv3.TcpProxy, d Deps) (*TCPProxy, error) {
 	p.logOptions, errs[4] = newLogOptions(m)
 	p.mode, errs[5] = newConnectMode(m)
 	p.hash, errs[6] = newHashPolicy(m.GetHashPolicy())
+	p.proxyTLVs, errs[7] = newProxyTLVs(m)
 	err := field.Join(errs[0], field.At("tunneling_config", errs[1]), field.At("backoff_options", errs[2]),
-		field.At("access_log", errs[3]), errs[4], errs[5], field.At("hash_policy", errs[6]), p.checkClusters(m))
+		field.At("access_log", errs[3]), errs[4], errs[5], field.At("hash_policy", errs[6]), errs[7], p.checkClusters(m))
 	if err != nil {
 		return nil, err
 	}
