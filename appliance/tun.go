@@ -10,6 +10,7 @@ import (
 	"culvert/appliance/host"
 	"culvert/netstack"
 	"culvert/netstack/tundev"
+	"culvert/proxy/stats"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 )
@@ -29,6 +30,9 @@ type runningTun struct {
 
 	stop context.CancelFunc // ends the stack's Run
 	wg   sync.WaitGroup
+
+	stopWatch context.CancelFunc // ends the watch over what leads to the device
+	watching  sync.WaitGroup
 }
 
 // deviceLostError ends an appliance whose device is gone: without it nothing
@@ -101,6 +105,7 @@ func (a *Appliance) openTun(spec *tunSpec, clusters []*clusterv3.Cluster) (t *ru
 	if t.applied, err = host.Apply(context.Background(), t.ns, plan); err != nil {
 		return t, err
 	}
+	t.watch(a.stats.Scope(tunPrefix(t.name), tunTag(t.name)))
 	t.unexport = a.exportStack(t.name, t.stack)
 	a.log.Info("capturing", "device", t.name, "addresses", len(plan.Addresses), "routes", len(plan.Routes))
 	return t, nil
@@ -131,6 +136,33 @@ func (t *runningTun) run(lost func(error)) {
 	})
 }
 
+// watch keeps what leads to the device as it was planned, until close: a device
+// that somebody sets down and up again has lost its routes, and its traffic
+// would leave past the tunnel.
+func (t *runningTun) watch(s *stats.Scope) {
+	ctx, stop := context.WithCancel(context.Background())
+	t.stopWatch = stop
+	down, restored, failed := s.Counter("link_down"), s.Counter("plan_restored"), s.Counter("plan_restore_failed")
+	t.watching.Go(func() { // ends with stopWatch
+		err := t.applied.Watch(ctx, func(c host.Change) {
+			switch {
+			case c.Down:
+				down.Inc()
+				t.log.Error("the device was set down: nothing is captured until it is up again", "device", t.name)
+			case c.Err != nil:
+				failed.Inc()
+				t.log.Error("what leads to the device cannot be put back", "device", t.name, "restored", c.Restored, "err", c.Err)
+			default:
+				restored.Inc()
+				t.log.Warn("what leads to the device was taken away, and is put back", "device", t.name, "restored", c.Restored)
+			}
+		})
+		if err != nil {
+			t.log.Error("the device is not watched", "device", t.name, "err", err)
+		}
+	})
+}
+
 // drain stops capturing and waits for the flows, and for what they have still
 // to send.
 func (t *runningTun) drain(ctx context.Context) {
@@ -143,6 +175,10 @@ func (t *runningTun) drain(ctx context.Context) {
 // device.
 func (t *runningTun) close() {
 	var errs []error
+	if t.stopWatch != nil {
+		t.stopWatch()
+		t.watching.Wait()
+	}
 	if t.applied != nil {
 		errs = append(errs, t.applied.Undo())
 	}

@@ -12,7 +12,7 @@ import (
 // exportStack shows every count of a stack under tun.<name>., in snake case.
 // It returns what takes them back.
 func (a *Appliance) exportStack(name string, s *netstack.Stack) (remove func()) {
-	scope := a.stats.Scope("tun."+stats.Sanitize(name)+".", stats.Tag{Name: "culvert_tun", Value: name})
+	scope := a.stats.Scope(tunPrefix(name), tunTag(name))
 	var removes []func()
 	for field, read := range countsOf(reflect.TypeFor[netstack.Stats](), nil) {
 		removes = append(removes, scope.GaugeFunc(field, func() int64 {
@@ -25,6 +25,10 @@ func (a *Appliance) exportStack(name string, s *netstack.Stack) (remove func()) 
 		}
 	}
 }
+
+func tunPrefix(name string) string { return "tun." + stats.Sanitize(name) + "." }
+
+func tunTag(name string) stats.Tag { return stats.Tag{Name: "culvert_tun", Value: name} }
 
 // countsOf lists the uint64 fields of a struct and of the structs in it, by
 // their snake_case names.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,7 +14,9 @@ import (
 
 // Applied is a plan in force.
 type Applied struct {
-	h *netlink.Handle
+	ns   *Namespace // the caller's, which outlives it
+	plan Plan
+	h    *netlink.Handle
 	// undo are the steps back, in the order the steps were made; nil once undone.
 	undo []undoStep
 }
@@ -36,7 +39,7 @@ func Apply(ctx context.Context, n *Namespace, p Plan) (*Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{ctx: ctx, h: h, plan: &p, applied: &Applied{h: h}}
+	w := &worker{ctx: ctx, h: h, plan: &p, applied: &Applied{ns: n, plan: p, h: h}}
 	if err := w.run(); err != nil {
 		return nil, errors.Join(err, w.applied.Undo())
 	}
@@ -69,6 +72,8 @@ type worker struct {
 	plan    *Plan
 	link    netlink.Link
 	applied *Applied
+	made    []string // steps, in words
+	again   bool     // the plan is in force, and something of it was taken away
 }
 
 func (w *worker) run() error {
@@ -98,10 +103,21 @@ func (w *worker) step(op, object string, do func() error, undoOp string, undo fu
 	case err != nil:
 		return &Error{Op: op, Object: object, Err: err, Fix: fixFor(err)}
 	}
+	w.made = append(w.made, op+" "+object)
 	if undo != nil {
-		w.applied.undo = append(w.applied.undo, undoStep{undoOp, object, undo})
+		w.remember(undoStep{undoOp, object, undo})
 	}
 	return nil
+}
+
+// remember keeps the way back of a step. One that is made again has its way
+// already.
+func (w *worker) remember(s undoStep) {
+	same := func(x undoStep) bool { return x.op == s.op && x.object == s.object }
+	if w.again && slices.ContainsFunc(w.applied.undo, same) {
+		return
+	}
+	w.applied.undo = append(w.applied.undo, s)
 }
 
 func (w *worker) setLink() error {
