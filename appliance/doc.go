@@ -19,10 +19,11 @@
 // # Before the first packet
 //
 //	cmd/culvert/main.go: run
-//	cmd/culvert/serve.go: serveFlags.run, serve, watchSignals
+//	cmd/culvert/serve.go: serveFlags.run, serve
+//	cmd/culvert/signals.go: notify, processSignals.watch
 //
 // The command parses flags and calls one function. A first signal drains, a
-// second one ends, SIGHUP reloads.
+// second one ends, SIGHUP reloads, SIGUSR1 opens logs anew.
 //
 //	configs/load.go: Load
 //	configs/check.go: Document.Check
