@@ -55,7 +55,7 @@ func TestG02EarlyBytesWait(t *testing.T) {
 // G03, G04, G31, G32, G34, D 2, D 3, D 7, RFC 9931: a no of whatever kind: no
 // byte is sent, the stream is reset, an HTTP/1.1 connection is closed, and the
 // application is not told it was an ordinary end.
-func TestG03G04G31G32G34Refusals(t *testing.T) {
+func TestG03G04G31G32Refusals(t *testing.T) {
 	shared := tunnel.Mode.Shared
 	ends := func(m tunnel.Mode) bool { return !m.Raw() } // an answer can end with its head
 	tests := []struct {
