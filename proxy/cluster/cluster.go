@@ -261,8 +261,7 @@ func (c *Cluster) pick(ctx context.Context, head *codec.Request, info *network.S
 	// Asked here too, since a pooled connection is not dialled again.
 	if h.check != nil && h.address.Kind == network.AddressIP {
 		if err := h.check(h.address.IP); err != nil {
-			c.n.cxConnectFail.Inc()
-			h.n.cxConnectFail.Add(1)
+			c.noteConnectFailure(h, err)
 			return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, Err: err}
 		}
 	}

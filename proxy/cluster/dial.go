@@ -47,13 +47,24 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	if within.Err() != nil {
 		err = context.Cause(within)
 	}
-	c.n.cxConnectFail.Inc()
-	h.n.cxConnectFail.Add(1)
+	c.noteConnectFailure(h, err)
 	if errors.Is(err, errConnectTimeout) {
 		c.n.cxConnectTimeout.Inc()
 		failure = ""
 	}
 	return nil, &ConnectError{Cluster: c.name, Endpoint: h.address, TransportFailure: failure, Err: err}
+}
+
+// noteConnectFailure counts a connection that did not come about. One that the
+// policy refused is no failure of the endpoint, which was not asked: what alerts
+// on failures would be told of whatever a client chooses to type.
+func (c *Cluster) noteConnectFailure(h *host, err error) {
+	if errors.Is(err, errPolicy) {
+		c.n.egressRefused.Inc()
+		return
+	}
+	c.n.cxConnectFail.Inc()
+	h.n.cxConnectFail.Add(1)
 }
 
 // describe tells the transport which endpoint it is.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -125,8 +126,12 @@ func (p *egressPolicy) check(target netip.AddrPort, own []netip.Prefix) error {
 	return nil
 }
 
+// errPolicy is in the chain of every refusal: the kernel's EPERM is another
+// prohibition.
+var errPolicy = errors.New("egress policy refuses")
+
 func prohibited(target netip.AddrPort, why string) error {
-	return network.WithReason(network.ReasonProhibited, fmt.Errorf("egress policy refuses %s: %s", target, why))
+	return network.WithReason(network.ReasonProhibited, fmt.Errorf("%w %s: %s", errPolicy, target, why))
 }
 
 // refuses says why, empty if it does not. The order is the message's.

@@ -175,6 +175,9 @@ func TestEgressCanary(t *testing.T) {
 	if len(accepted) != 0 {
 		t.Errorf("the canary saw %d connections", len(accepted))
 	}
+	if refused, failed := c.value("egress_policy_refused"), c.value("upstream_cx_connect_fail"); refused == 0 || failed != 0 {
+		t.Errorf("%d refused, %d failed: what the policy refuses is no failure of an endpoint", refused, failed)
+	}
 	m := originalDstCluster(lb)
 	m.TypedExtensionProtocolOptions = options1(t, "x", &culvertv1.EgressPolicy{AllowLoopback: true})
 	c = start(t, m, nil)
