@@ -78,6 +78,10 @@ func (c *checker) below(outer, m protoreflect.Message, path string) {
 		return
 	}
 	name := a.MessageName()
+	if wrong := WrongKind(outer.Descriptor().FullName(), name); wrong != "" {
+		c.fail(path, wrong, "")
+		return
+	}
 	if _, known := c.honoured[name]; !known && !isWellKnownName(name) {
 		if !isOptional(outer) {
 			c.fail(path, fmt.Sprintf("Didn't find a registered implementation for '%s' with type URL: '%s'", extensionName(outer, path), name),

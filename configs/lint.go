@@ -16,7 +16,8 @@ import (
 func (d *Document) Lint() []Problem {
 	var found []error
 	for _, rule := range []func(*bootstrapv3.Bootstrap) []error{
-		lintConnectRoutes, lintConnectDomains, lintUpstreamTLS, lintOpenRelays,
+		lintConnectRoutes, lintConnectDomains, lintConnectUpgrades, lintALPN, lintUpstreamTLS, lintOpenRelays,
+		lintTCPClusters, lintTunnelHostnames,
 	} {
 		found = append(found, rule(d.Bootstrap)...)
 	}
@@ -30,10 +31,11 @@ func suspicion(path, fix, format string, args ...any) error {
 
 // manager is an HTTP connection manager and where it stands.
 type manager struct {
-	path     string // of its typed_config
-	listener *listenerv3.Listener
-	chain    *listenerv3.FilterChain
-	hcm      *hcmv3.HttpConnectionManager
+	path      string // of its typed_config
+	chainPath string
+	listener  *listenerv3.Listener
+	chain     *listenerv3.FilterChain
+	hcm       *hcmv3.HttpConnectionManager
 }
 
 // managers lists the HTTP connection managers of all listeners.
@@ -54,7 +56,7 @@ func managersOf(path string, l *listenerv3.Listener, c *listenerv3.FilterChain) 
 	for i, f := range c.GetFilters() {
 		hcm := &hcmv3.HttpConnectionManager{}
 		if f.GetTypedConfig().UnmarshalTo(hcm) == nil {
-			out = append(out, manager{field.Index(path+".filters", i) + ".typed_config", l, c, hcm})
+			out = append(out, manager{field.Index(path+".filters", i) + ".typed_config", path, l, c, hcm})
 		}
 	}
 	return out

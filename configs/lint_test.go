@@ -57,6 +57,17 @@ const (
 	trusted = "common_tls_context: {validation_context: {trusted_ca: {filename: ca.pem}}}\n"
 )
 
+// aProxy is where the TCP proxy of proxyChain stands.
+const aProxy = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config"
+
+// proxyChain is a filter chain with a TCP proxy, before those that are there.
+func proxyChain(config string) string {
+	return `    filter_chains:
+    - filter_chain_match: {destination_port: 9}
+      filters: [{name: tcp, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, ` + config + `}}]
+`
+}
+
 func TestLint(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -118,6 +129,30 @@ func TestLint(t *testing.T) {
 			"sni: edge.example\n        common_tls_context: {validation_context: {system_root_certs: {}}}\n"}, nil},
 		{"upstream TLS by a name in the certificate", []string{"sni: edge.example\n        " + trusted, "common_tls_context: {validation_context: " +
 			"{trusted_ca: {filename: ca.pem}, match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: x}}]}}\n"}, nil},
+
+		{"CONNECT that nothing allows", []string{upgrade, ""},
+			[]string{aRoute + ".route: this route of virtual host \"v\" matches CONNECT, and no upgrade_configs allows it"}},
+		{"CONNECT that the route switches off", []string{"connect_config: {}", "enabled: false"},
+			[]string{aRoute + ".route: this route of virtual host \"v\" matches CONNECT, and no upgrade_configs allows it"}},
+		{"CONNECT that the manager allows", []string{upgrade, "", "http_filters: []", "upgrade_configs: [{upgrade_type: connect}]"}, nil},
+
+		{"ALPN without h2 before HTTP/2", []string{"stat_prefix: h", "stat_prefix: h\n          codec_type: HTTP2",
+			"          common_tls_context: {validation", "          common_tls_context: {alpn_protocols: [http/1.1], validation"},
+			[]string{"static_resources.listeners[0].filter_chains[0].transport_socket.typed_config.common_tls_context.alpn_protocols: clients are offered \"http/1.1\""}},
+		{"ALPN with h2 before HTTP/2", []string{"stat_prefix: h", "stat_prefix: h\n          codec_type: HTTP2",
+			"          common_tls_context: {validation", "          common_tls_context: {alpn_protocols: [http/1.1, h2], validation"}, nil},
+		{"ALPN without h2 before either", []string{"          common_tls_context: {validation", "          common_tls_context: {alpn_protocols: [http/1.1], validation"}, nil},
+
+		{"a TCP proxy's cluster that is not there", []string{"    filter_chains:\n", proxyChain("cluster: egde")},
+			[]string{aProxy + ".cluster: unknown cluster 'egde'"}},
+		{"weighted ones", []string{"    filter_chains:\n", proxyChain("weighted_clusters: {clusters: [{name: edge, weight: 1}, {name: none, weight: 1}]}")},
+			[]string{aProxy + ".weighted_clusters.clusters[1].name: unknown cluster 'none'"}},
+		{"a TCP proxy's cluster that is there", []string{"    filter_chains:\n", proxyChain("cluster: edge")}, nil},
+		{"a tunnel to a name without a port", []string{"    filter_chains:\n", proxyChain("cluster: edge, tunneling_config: {hostname: db.example}")},
+			[]string{aProxy + ".tunneling_config.hostname: CONNECT asks for an authority with a port, and \"db.example\" has none"}},
+		{"a tunnel to a name with a port", []string{"    filter_chains:\n", proxyChain("cluster: edge, tunneling_config: {hostname: 'db.example:5432'}")}, nil},
+		{"a tunnel to what a format says", []string{"    filter_chains:\n", proxyChain("cluster: edge, tunneling_config: {hostname: '%DOWNSTREAM_LOCAL_ADDRESS%'}")}, nil},
+		{"a tunnel by POST", []string{"    filter_chains:\n", proxyChain("cluster: edge, tunneling_config: {hostname: db.example, use_post: true}")}, nil},
 
 		{"open relay", []string{open, "\n"}, []string{aRoute + ": open relay: whoever reaches 0.0.0.0:443 can connect through cluster \"chosen\""}},
 		{
