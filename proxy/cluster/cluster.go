@@ -150,6 +150,7 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 	})
 	info.Mark(network.StepConnected)
 	counted := c.count(conn, h, info)
+	c.spares.fill(h)
 	if head != nil && c.http.maxStream > 0 {
 		counted.limit = c.limitStream(func(cause error) { counted.Abort(cause) })
 	}
@@ -159,9 +160,12 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 // openRaw takes a connection that was made in advance, or makes one. It holds a
 // place in the breaker.
 func (c *Cluster) openRaw(ctx context.Context, h *host, info *network.StreamInfo) (network.Conn, error) {
-	defer c.spares.fill(h)
-	if conn := c.spares.take(h); conn != nil {
-		return conn, nil
+	name := stateServerName(info)
+	if name == "" { // a spare connection has the name of the configuration
+		defer c.spares.fill(h)
+		if conn := c.spares.take(h); conn != nil {
+			return conn, nil
+		}
 	}
 	if !c.breaker.connections.acquire() {
 		c.n.cxOverflow.Inc()
@@ -172,7 +176,7 @@ func (c *Cluster) openRaw(ctx context.Context, h *host, info *network.StreamInfo
 		inner = info.InnerAt(c.deps.Flows.NextID(), h.address)
 		c.passThrough(h, info, inner)
 	}
-	conn, err := c.connect(ctx, h, transport.Options{Info: info}, inner)
+	conn, err := c.connect(ctx, h, transport.Options{Info: info, ServerName: name}, inner)
 	if err != nil {
 		c.breaker.connections.release()
 	}

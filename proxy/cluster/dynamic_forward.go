@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"culvert/configs/field"
@@ -209,6 +210,7 @@ func (d *dynamicForward) target(head *codec.Request, info *network.StreamInfo) (
 	if name == "" {
 		return network.Address{}, errors.New("the request names no host")
 	}
+	name = strings.ToLower(name)
 	port := d.port
 	if head == nil && info.LocalAddress.Port() != 0 {
 		port = info.LocalAddress.Port()

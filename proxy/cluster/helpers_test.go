@@ -41,6 +41,10 @@ func start(t *testing.T, m *clusterv3.Cluster, change func(*Deps)) *Cluster {
 	return c
 }
 
+func testDeps() Deps {
+	return Deps{Stats: stats.NewStore(), Flows: network.NewFlowTable(), Resolver: &zone{}}
+}
+
 func run(t *testing.T, c *Cluster) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -40,7 +40,7 @@ func Honoured() field.Honoured {
 		"envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": "name dns_lookup_family dns_refresh_rate dns_min_refresh_rate " +
 			"host_ttl max_hosts dns_failure_refresh_rate dns_query_timeout preresolve_hostnames resolved_address_filter",
 		"envoy.type.matcher.v3.AddressMatcher": "ranges invert_match",
-		"envoy.config.core.v3.CidrRange":       "address_prefix prefix_len",
+		"xds.core.v3.CidrRange":                "address_prefix prefix_len",
 
 		"envoy.config.endpoint.v3.ClusterLoadAssignment": "cluster_name endpoints",
 		"envoy.config.endpoint.v3.LocalityLbEndpoints":   "lb_endpoints locality priority metadata",

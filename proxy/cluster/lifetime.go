@@ -77,6 +77,9 @@ func (c *Cluster) httpKeyOf(h *host, head *codec.Request, info *network.StreamIn
 		key.sni = c.http.serverName(head)
 		o.AbsoluteForm = key.speaks == speaksHTTP1 && !head.AsksTunnel()
 	}
+	if name := stateServerName(info); name != "" {
+		key.sni = name
+	}
 	if c.alike {
 		return key, nil
 	}

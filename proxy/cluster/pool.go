@@ -83,8 +83,7 @@ func (p *pool) open(ctx context.Context, head *codec.Request) (codec.ClientStrea
 			return nil, nil, err
 		}
 		s, err := pc.conn.OpenStream(ctx, head)
-		full := errors.Is(err, h2.ErrNoCapacity)
-		pc.tried(err == nil, full)
+		pc.tried(err == nil)
 		if err == nil {
 			return s, pc, nil
 		}
@@ -92,7 +91,7 @@ func (p *pool) open(ctx context.Context, head *codec.Request) (codec.ClientStrea
 		if ctx.Err() != nil || !errors.Is(err, codec.ErrNotProcessed) {
 			break
 		}
-		if !full {
+		if !errors.Is(err, h2.ErrNoCapacity) { // else somebody was faster
 			tries++
 		}
 	}
@@ -141,7 +140,7 @@ func (p *pool) place(ctx context.Context) (*pooled, error) {
 // takeLocked takes a place on the oldest connection that has one.
 func (p *pool) takeLocked() *pooled {
 	for _, pc := range p.conns {
-		if pc.active < pc.places && pc.opened < p.c.http.maxRequests && pc.conn.CanOpen() {
+		if pc.freeLocked() > 0 && pc.opened < p.c.http.maxRequests {
 			pc.active++
 			pc.opening++
 			pc.opened++
@@ -157,6 +156,7 @@ func (p *pool) serveLocked() {
 	for len(p.line) > 0 {
 		pc := p.takeLocked()
 		if pc == nil {
+			p.learnLocked()
 			break
 		}
 		w := p.line[0]
@@ -165,6 +165,14 @@ func (p *pool) serveLocked() {
 		close(w.done)
 	}
 	p.dialMoreLocked(false)
+}
+
+// learnLocked notes how many streams a peer has room for, once they do not
+// suffice: so many may be expected of the next connection.
+func (p *pool) learnLocked() {
+	for _, pc := range p.conns {
+		p.fits = max(p.fits, pc.active)
+	}
 }
 
 // maxDialsAtOnce bounds how many connections one event may begin, as in Envoy.
@@ -208,9 +216,7 @@ func (p *pool) shortLocked() bool {
 	}
 	free := int64(0)
 	for _, pc := range p.conns {
-		if pc.conn.CanOpen() {
-			free += max(pc.places-pc.active, 0)
-		}
+		free += pc.freeLocked()
 	}
 	return math.Ceil(float64(waiting+p.active)*ratio) > float64(making+p.active+free)
 }
@@ -282,7 +288,7 @@ func (p *pool) leave(w *waiter) {
 	case <-w.done:
 		p.mu.Unlock()
 		if w.pc != nil {
-			w.pc.tried(false, false) // it came too late
+			w.pc.tried(false) // it came too late
 		}
 		return
 	default:

@@ -61,6 +61,15 @@ func (f *fakeHTTP) CanOpen() bool {
 	return f.streams < f.room && !f.drained
 }
 
+func (f *fakeHTTP) Room() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drained {
+		return 0
+	}
+	return max(f.room-f.streams, 0)
+}
+
 func (f *fakeHTTP) Drain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -119,20 +119,30 @@ func (pc *pooled) run() {
 	c.deps.Log.Debug("upstream connection ended", "cluster", c.name, "conn", pc.id, "endpoint", pc.pool.host.address.String(), "error", err)
 }
 
+// freeLocked is how many places there are to take: as many as we allow and the
+// peer has room for, those given to streams that are not open yet left out.
+func (pc *pooled) freeLocked() int64 {
+	if r, ok := pc.conn.(interface{ Room() int }); ok {
+		return max(min(pc.places-pc.active, int64(r.Room())-pc.opening), 0)
+	}
+	if !pc.conn.CanOpen() {
+		return 0
+	}
+	return max(pc.places-pc.active, 0)
+}
+
 // tried says what became of a place that was taken: a stream was opened, or
-// not, and then the place is given back. A peer that has no room for as many
-// lets us know for how many it has.
-func (pc *pooled) tried(opened, full bool) {
+// not, and then the place is given back.
+func (pc *pooled) tried(opened bool) {
+	if !opened {
+		defer pc.release()
+	}
 	p := pc.pool
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	pc.opening--
-	if full {
-		pc.places = max(pc.active-pc.opening-1, 1)
-		p.fits = pc.places
-	}
-	p.mu.Unlock()
-	if !opened {
-		pc.release()
+	if len(p.line) > 0 {
+		p.serveLocked()
 	}
 }
 

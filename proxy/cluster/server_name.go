@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/network"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
@@ -31,6 +33,23 @@ func (s *httpSettings) serverName(head *codec.Request) string {
 		return ""
 	}
 	return name
+}
+
+// StateServerName is the filter state that names the SNI of a flow's upstream
+// connection instead of the configuration: what a filter has found out. The
+// certificate must have the same name.
+const StateServerName = "envoy.network.upstream_server_name"
+
+// stateServerName is the SNI that filter state asks for, empty if it does not.
+func stateServerName(info *network.StreamInfo) string {
+	if info == nil {
+		return ""
+	}
+	v, ok := info.LookupFilterState(StateServerName)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprint(v)
 }
 
 // isAlike reports a transport whose connections are the same whoever they are

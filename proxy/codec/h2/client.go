@@ -54,6 +54,16 @@ func (cc *ClientConn) CanOpen() bool {
 	return cc.c.roomForStreamLocked() == nil
 }
 
+// Room is how many streams OpenStream would take now.
+func (cc *ClientConn) Room() int {
+	cc.c.mu.Lock()
+	defer cc.c.mu.Unlock()
+	if cc.c.roomForStreamLocked() != nil {
+		return 0
+	}
+	return cc.c.peer.maxStreams - len(cc.c.streams)
+}
+
 // Drain takes no new streams and closes the connection when the open ones are
 // over.
 func (cc *ClientConn) Drain() { cc.c.drain() }
