@@ -202,3 +202,28 @@ func TestG30AnySuccess(t *testing.T) {
 		}
 	})
 }
+
+// Filter state names the SNI of the upstream connection, which the certificate
+// must then be for; flows of different names share no connection.
+func TestUpstreamServerName(t *testing.T) {
+	secure := func(m tunnel.Mode) bool { return m.Secure }
+	tunneltest.ForModes(t, secure, func(t *testing.T, m tunnel.Mode) {
+		gw := tunneltest.NewGateway(t, m, peer.EchoTunnel())
+		trust := gw.Trust()
+		trust.Sni = "other.example"
+		names := make(chan string, 10)
+		for _, name := range []string{"gw.example", "", "gw.example"} {
+			names <- name
+		}
+		c := tunneltest.Start(t, gw, tunneltest.Options{TLS: trust, Format: "%RESPONSE_FLAGS%\n", Flow: func(info *network.StreamInfo) {
+			if name := <-names; name != "" {
+				info.SetFilterState("envoy.network.upstream_server_name", name)
+			}
+		}})
+		for _, ok := range []bool{true, false, true} {
+			if _, err := c.Visit("x"); ok == tunneltest.IsReset(err) {
+				t.Errorf("right name %v: the application sees %v", ok, err)
+			}
+		}
+	})
+}
