@@ -150,6 +150,7 @@ func (c *Cluster) OpenFor(ctx context.Context, head *codec.Request, info *networ
 	})
 	info.Mark(network.StepConnected)
 	counted := c.count(conn, h, info)
+	c.spares.fill(h)
 	if head != nil && c.http.maxStream > 0 {
 		counted.limit = c.limitStream(func(cause error) { counted.Abort(cause) })
 	}
