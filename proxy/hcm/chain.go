@@ -17,9 +17,6 @@ type chain []codec.Filter
 // run lets the exchange through the filters from the first on. Each filter's
 // frame is gone again before a body moves.
 func (c chain) run(ctx context.Context, x *codec.Exchange) error {
-	if len(c) == 0 {
-		return &codec.LocalReply{Status: 404, Details: "filter_chain_not_found"}
-	}
 	return c[0].RoundTrip(ctx, x, c[1:].run)
 }
 
@@ -31,6 +28,9 @@ type terminal interface{ Terminal() bool }
 func newChain(filters []*hcmv3.HttpFilter, build func(*hcmv3.HttpFilter) (codec.Filter, error), path, kind string) (chain, error) {
 	var out chain
 	var errs []error
+	if len(filters) == 0 && kind == "http" { // an upgrade without filters uses these
+		errs = append(errs, field.WithFix(field.Errorf(path, "no filter answers requests"), "add envoy.filters.http.router"))
+	}
 	ended := false
 	for i, f := range filters {
 		at := field.Index(path, i)

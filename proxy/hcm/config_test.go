@@ -21,6 +21,7 @@ func TestConfigErrors(t *testing.T) {
 			"Error: terminal filter named router of type envoy.extensions.filters.http.router.v3.Router" + tail + " filter chain."},
 		{"M13 no router", "http_filters: [{name: a}]", "http_filters[0]",
 			"Error: non-terminal filter named a of type  is the last filter in a http filter chain."},
+		{"M13 no filters", "http_filters: []", "http_filters", "no filter answers requests (add envoy.filters.http.router)"},
 		{"M13 in an upgrade", "upgrade_configs: [{upgrade_type: foo, filters: [{name: router}, {name: a}]}]", "upgrade_configs[0].filters[0]",
 			tail + " upgrade filter chain."},
 		{"M02 duplicate upgrade", "upgrade_configs: [{upgrade_type: foo}, {upgrade_type: Foo}]", "upgrade_configs[1].upgrade_type",
@@ -59,12 +60,6 @@ func TestConfigErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestNoFiltersAtAll(t *testing.T) {
-	text := strings.Replace(with(directRoute, ""), "http_filters: [{name: router}]\n", "", 1)
-	b := newBench(t, text, nil, nil)
-	b.refuses(get("/"), refusal{404, 0, "filter_chain_not_found", ""})
 }
 
 // What is declared as honoured must exist, or the declaration protects nobody.
