@@ -3,6 +3,7 @@ package appliance
 import (
 	"fmt"
 
+	"culvert/configs"
 	"culvert/configs/culvert/v1"
 	"culvert/configs/field"
 	internallisteners "culvert/internal-listeners"
@@ -38,7 +39,7 @@ func (b *builder) networkFilter(f *listenerv3.Filter) (network.Handler, error) {
 	case *hcmv3.HttpConnectionManager:
 		return built(hcm.New(m, b.hcmDeps()))
 	}
-	return nil, unregistered(f.GetName(), f.GetTypedConfig())
+	return nil, notFound(f, f.GetTypedConfig())
 }
 
 // httpFilter builds a filter of an HTTP filter chain.
@@ -52,7 +53,7 @@ func (b *builder) httpFilter(f *hcmv3.HttpFilter) (codec.Filter, error) {
 		r, err := router.New(m, b.routerDeps())
 		return r, field.At("typed_config", err)
 	}
-	return nil, unregistered(f.GetName(), f.GetTypedConfig())
+	return nil, notFound(f, f.GetTypedConfig())
 }
 
 // bootstrapExtensions reads the extensions of the process.
@@ -102,6 +103,18 @@ func unpack(name string, a *anypb.Any) (proto.Message, error) {
 		return nil, field.At("typed_config", fmt.Errorf("%s: %w", name, err))
 	}
 	return m, nil
+}
+
+// notFound is an extension that is of another kind than its place wants, or that
+// does not exist. The checker of fields says the same, and is told once.
+func notFound(outer interface {
+	proto.Message
+	GetName() string
+}, a *anypb.Any) error {
+	if wrong := configs.WrongKind(outer.ProtoReflect().Descriptor().FullName(), a.MessageName()); wrong != "" {
+		return field.Errorf("typed_config", "%s", wrong)
+	}
+	return unregistered(outer.GetName(), a)
 }
 
 // unregistered is worded as Envoy words it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"culvert/appliance/host"
 	"culvert/configs/culvert/v1"
@@ -50,6 +51,7 @@ func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
 	if name == "" {
 		name = defaultTunName
 	}
+	errs = append(errs, field.At("name", checkDeviceName(name)))
 	s.device = tundev.Options{Name: name, MTU: int(m.GetMtu()), QueueLength: int(m.GetQueueLength())}
 	s.capture = netstack.Config{
 		TCPListener:        m.GetTcpListener(),
@@ -62,6 +64,7 @@ func newTunSpec(m *culvertv1.Tun) (*tunSpec, error) {
 
 func (s *tunSpec) readPlan(m *culvertv1.Tun) error {
 	addresses, err1 := prefixes("addresses", m.GetAddresses(), false)
+	err1 = field.Join(err1, checkOwnAddresses(m.GetAddresses()))
 	routes, err2 := prefixes("routes", m.GetRoutes(), true)
 	exclude, err3 := prefixes("exclude_routes", m.GetExcludeRoutes(), true)
 	s.plan = host.Plan{
@@ -89,6 +92,43 @@ func (s *tunSpec) readPlan(m *culvertv1.Tun) error {
 			"set mark to a number that nothing else on this host uses, such as 0xc01")
 	}
 	return field.Join(err1, err2, err3, err4)
+}
+
+// checkDeviceName refuses what the kernel would refuse, or take for something
+// else: it prints a number into the name.
+func checkDeviceName(name string) error {
+	const maxName = 15 // IFNAMSIZ without its terminating zero
+	pattern := strings.Replace(name, "%d", "0", 1)
+	switch {
+	case name == "." || name == "..", strings.ContainsAny(pattern, "/:% \t\n\v\f\r"), len(pattern) > maxName:
+		return field.WithFix(fmt.Errorf("%q is no name of an interface", name),
+			fmt.Sprintf("at most %d characters without / : %% and spaces, with %%d once for a number that the kernel chooses", maxName))
+	}
+	return nil
+}
+
+// checkOwnAddresses refuses addresses that an interface cannot have.
+func checkOwnAddresses(in []string) error {
+	var errs []error
+	for i, text := range in {
+		p, err := parsePrefix(text)
+		if err != nil {
+			continue // said already
+		}
+		var what string
+		switch a := p.Addr(); {
+		case a.Is4In6():
+			what = "an IPv4 address in IPv6: write it as IPv4"
+		case a.IsUnspecified():
+			what = "no address"
+		case a.IsMulticast():
+			what = "a multicast address"
+		default:
+			continue
+		}
+		errs = append(errs, field.Errorf(field.Index("addresses", i), "%v is %s", p.Addr(), what))
+	}
+	return field.Join(errs...)
 }
 
 // prefixes parses "address/length" or a bare address. With masked the host
