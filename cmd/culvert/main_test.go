@@ -61,6 +61,7 @@ func writeConfig(t *testing.T, name, text string) string {
 func TestRun(t *testing.T) {
 	good := writeConfig(t, "good.yaml", minimal)
 	bad := writeConfig(t, "bad.yaml", "static_resources:\n  clusters:\n  - nam: a\n  - name: b\n    typ: STATIC\n")
+	worse := writeConfig(t, "worse.yaml", "static_resources: {clusters: [{nam: a}]}")
 	deprecated := writeConfig(t, "deprecated.yaml", strings.Replace(minimal, "cluster: nowhere\n", "cluster: nowhere\n          access_log_flush_interval: 1s\n", 1))
 	ok := func(path string) string { return fmt.Sprintf("configuration '%s' OK\n", path) }
 	badLines := []string{
@@ -86,6 +87,8 @@ func TestRun(t *testing.T) {
 		{"flag without value", []string{"-c"}, 2, "", []string{"flag needs an argument"}},
 		{"unknown mode", []string{"-c", good, "--mode", "init_only"}, 2, "", []string{`--mode "init_only": want serve or validate`}},
 		{"unknown level", []string{"-c", good, "-l", "loud"}, 2, "", []string{`--log-level "loud": want trace, debug, info, warning, error, critical or off`}},
+		{"unknown level of validate", []string{"-c", good, "--mode", "validate", "-l", "loud"}, 2, "", []string{`--log-level "loud": want trace`}},
+		{"one error", []string{"validate", "-c", worse}, 1, "", []string{"culvert: the configuration cannot be used: 1 error\n"}},
 		{"negative concurrency", []string{"-c", good, "--concurrency", "-1"}, 2, "", []string{"--concurrency"}},
 		{"negative drain time", []string{"-c", good, "--drain-time-s=-1"}, 2, "", []string{"--drain-time-s"}},
 		{"base id that is none", []string{"-c", good, "--base-id", "x"}, 2, "", []string{"--base-id"}},
@@ -141,7 +144,7 @@ func TestLogLevels(t *testing.T) {
 		"error": "error", "critical": "error", "off": "",
 	} {
 		var out bytes.Buffer
-		log, err := newLogger(&out, level)
+		log, _, err := newLogger(&out, level)
 		if err != nil {
 			t.Errorf("%q: %v", level, err)
 			continue

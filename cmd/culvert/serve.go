@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"culvert/appliance"
+	"culvert/appliance/admin"
 	"culvert/configs"
 
 	"github.com/spf13/cobra"
@@ -64,6 +64,10 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	log, level, err := newLogger(cmd.ErrOrStderr(), f.level)
+	if err != nil {
+		return err
+	}
 	switch f.mode {
 	case "validate":
 		return validate(cmd.OutOrStdout(), cmd.ErrOrStderr(), src)
@@ -71,15 +75,11 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	default:
 		return usageError{fmt.Errorf("--mode %q: want serve or validate", f.mode)}
 	}
-	log, err := newLogger(cmd.ErrOrStderr(), f.level)
-	if err != nil {
-		return err
-	}
 	if f.concurrency > 0 {
 		runtime.GOMAXPROCS(int(f.concurrency))
 	}
 	return serve(src, appliance.Options{
-		Log: log, Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+		Log: log, Level: level, Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 		Version: versionString(), DrainTime: time.Duration(f.drainSecs) * time.Second,
 	})
 }
@@ -118,21 +118,16 @@ func serve(src configs.Source, opt appliance.Options) error {
 	return a.Run(ctx, hard)
 }
 
-func newLogger(w io.Writer, level string) (*slog.Logger, error) {
-	var l slog.Level
-	switch strings.ToLower(level) {
-	case "trace", "debug":
-		l = slog.LevelDebug
-	case "info", "":
-		l = slog.LevelInfo
-	case "warn", "warning":
-		l = slog.LevelWarn
-	case "error", "critical":
-		l = slog.LevelError
-	case "off":
-		return slog.New(slog.DiscardHandler), nil
-	default:
-		return nil, usageError{fmt.Errorf("--log-level %q: want trace, debug, info, warning, error, critical or off", level)}
+// newLogger makes the process's log, whose level an operator may change.
+func newLogger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
+	if level == "" {
+		level = "info"
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+	l, err := admin.ParseLevel(level)
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("--log-level %w", err)}
+	}
+	v := new(slog.LevelVar)
+	v.Set(l)
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
 }

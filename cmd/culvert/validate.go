@@ -40,8 +40,11 @@ func validate(stdout, stderr io.Writer, src configs.Source) error {
 	for _, p := range problems {
 		fmt.Fprintf(stderr, "error: %s\n", p)
 	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%w: %d errors", errInvalid, len(problems))
+	switch n := len(problems); {
+	case n == 1:
+		return fmt.Errorf("%w: 1 error", errInvalid)
+	case n > 1:
+		return fmt.Errorf("%w: %d errors", errInvalid, n)
 	}
 	fmt.Fprintf(stdout, "configuration '%s' OK\n", src.Path)
 	return nil
