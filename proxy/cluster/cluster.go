@@ -256,7 +256,11 @@ func (c *Cluster) limitStream(end func(cause error)) *time.Timer {
 func (c *Cluster) pick(ctx context.Context, head *codec.Request, info *network.StreamInfo) (*host, error) {
 	info.Cluster = c.name
 	h, err := c.hosts.pick(ctx, head, info)
-	if err != nil {
+	switch {
+	case errors.Is(err, errPolicy):
+		c.n.egressRefused.Inc()
+		return nil, err
+	case err != nil:
 		c.n.cxNoneHealthy.Inc()
 		return nil, err
 	}

@@ -91,6 +91,13 @@ func (d *dynamicForward) resolveEarly(ctx context.Context) {
 	}
 }
 
+// CheckDNSCache says what is wrong with a dns_cache_config, for the HTTP filter
+// that repeats its cluster's.
+func CheckDNSCache(m *dnscachev3.DnsCacheConfig) error {
+	_, err := newCacheSettings(m)
+	return err
+}
+
 // newCacheSettings reads a dns_cache_config.
 func newCacheSettings(m *dnscachev3.DnsCacheConfig) (nameSettings, error) {
 	s := nameSettings{
