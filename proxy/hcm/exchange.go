@@ -34,6 +34,7 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 	e := &exchange{hcm: c.hcm, conn: c, began: time.Now()}
 	e.Stream, e.Request = s, s.Request()
 	e.Info = c.info.Child(c.hcm.deps.Flows.NextID())
+	e.Info.Kind = network.KindExchange
 	e.Info.ConnectionID, e.Info.StreamID = c.info.ConnectionID, s.ID()
 	e.Info.Protocol = s.Proto().String()
 	e.Info.RaiseHops(codec.Hops(e.Request.Header))

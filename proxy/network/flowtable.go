@@ -55,7 +55,19 @@ func (t *FlowTable) Remove(info *StreamInfo) {
 	t.next = (t.next + 1) % endedKept
 }
 
-// Len is the number of live flows.
+// Flows is how many of the live ones carry somebody's bytes: an HTTP connection
+// is none beside its exchanges.
+func (t *FlowTable) Flows() int {
+	n := 0
+	for _, info := range t.Live() {
+		if info.Snapshot().Kind != KindConnection {
+			n++
+		}
+	}
+	return n
+}
+
+// Len is the number of live rows, of every kind.
 func (t *FlowTable) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

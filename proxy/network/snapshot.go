@@ -6,6 +6,8 @@ import "time"
 // readers outside the flow's goroutine. Bytes are read live from the Meter.
 type Snapshot struct {
 	ID, ConnectionID, ParentID  uint64
+	Kind                        Kind
+	AcceptedEarly               bool
 	Start                       time.Time
 	RemoteAddress, LocalAddress Address
 	Destination                 string // StateDestination, else empty
@@ -24,7 +26,7 @@ type Snapshot struct {
 // that owns s calls it.
 func (s *StreamInfo) Publish() {
 	snap := &Snapshot{
-		ID: s.ID, ConnectionID: s.ConnectionID, Start: s.Start,
+		ID: s.ID, ConnectionID: s.ConnectionID, Kind: s.Kind, AcceptedEarly: s.AcceptedEarly, Start: s.Start,
 		RemoteAddress: s.RemoteAddress, LocalAddress: s.LocalAddress,
 		Listener: s.Listener, FilterChain: s.FilterChain, Route: s.Route, Cluster: s.Cluster,
 		Flags: s.Flags, ResponseCode: s.ResponseCode,

@@ -15,6 +15,8 @@ type StreamInfo struct {
 	// it came on; both unique in the process. StreamID is the HTTP stream's own
 	// number, 0 outside HTTP.
 	ID, ConnectionID, StreamID uint64
+	// Kind is what the numbers count.
+	Kind Kind
 	// Parent is the info of the flow or connection this one came out of: the
 	// connection of an exchange, the outer flow of an internal one. May be nil.
 	Parent *StreamInfo
@@ -68,6 +70,21 @@ type StreamInfo struct {
 	upstream  atomic.Pointer[UpstreamInfo]
 	published atomic.Pointer[Snapshot]
 }
+
+// Kind is what a StreamInfo is about.
+type Kind uint8
+
+// The kinds.
+const (
+	// KindFlow: bytes in both directions, captured, accepted or from inside.
+	KindFlow Kind = iota
+	// KindConnection: an HTTP connection, which carries exchanges.
+	KindConnection
+	// KindExchange: a request and its answer, or a tunnel.
+	KindExchange
+)
+
+func (k Kind) String() string { return [...]string{"flow", "connection", "exchange"}[k] }
 
 // UpstreamInfo is the endpoint that carries a flow. It is written once per
 // attempt and never changed.
