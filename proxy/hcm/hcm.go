@@ -97,6 +97,8 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		return fmt.Errorf("http connection manager: accept: %w", err)
 	}
 	info := f.Info()
+	info.Kind = network.KindConnection
+	info.Publish()
 	// A drain is patient, and the end of a drain is what ctx may stand for.
 	defer context.AfterFunc(ctx, func() { conn.Abort(context.Cause(ctx)) })()
 	proto, conn, err := h.version(ctx, conn, info)
