@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"culvert/appliance/admin"
+	"culvert/proxy/cluster"
 	"culvert/proxy/network"
+	"culvert/proxy/transport"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 )
 
 // adminMode keeps everybody else out: the pages show who talks to whom.
@@ -26,21 +31,35 @@ func (a *Appliance) listenAdmin(ctx context.Context, g *generation) (net.Listene
 
 // serveAdmin ends with ctx.
 func (a *Appliance) serveAdmin(ctx context.Context, ln net.Listener) {
+	began := time.Now()
 	s := admin.New(admin.Deps{
-		State: func() string { return *a.state.Load() },
-		Stats: a.stats, Listeners: a.listenerStatus, Flows: a.flows, Log: a.log,
+		State: a.shownState, Stats: a.stats, Listeners: a.listenerStatus, Flows: a.flows, Log: a.log,
+		Clusters:     func() []cluster.Status { return a.generation().clusters.Status() },
+		Certificates: func() []transport.Certificate { return a.generation().secrets.Certificates() },
+		Paths:        func() *admin.Paths { return a.generation().allowed },
+		Config: func() (*bootstrapv3.Bootstrap, time.Time) {
+			g := a.generation()
+			return g.doc.Bootstrap, g.built
+		},
+		Process: admin.Process{Version: a.opt.Version, Began: began, ConfigPath: a.src.Path, DrainTime: a.opt.DrainTime},
+		Control: controls{a}, Level: a.opt.Level,
 	})
 	if err := s.Serve(ctx, ln); err != nil {
 		a.log.Error("admin ended", "err", err)
 	}
 }
 
+// generation is the one that meets new connections.
+func (a *Appliance) generation() *generation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
 // listenerStatus shows where each listener is, with the port that the kernel
 // chose where the configuration leaves it to it.
 func (a *Appliance) listenerStatus() []admin.ListenerStatus {
-	a.mu.Lock()
-	g := a.current
-	a.mu.Unlock()
+	g := a.generation()
 	out := []admin.ListenerStatus{}
 	for i, l := range g.listeners {
 		address := l.Address()

@@ -50,6 +50,10 @@ type Appliance struct {
 	draining []*generation // those before it
 	tuns     []*runningTun
 
+	unhealthy atomic.Bool     // an operator says so
+	quit      context.Context // ends when an operator wants the process to
+	quitNow   context.CancelFunc
+
 	// Generations that drain, and what cuts that short.
 	retired    sync.WaitGroup
 	retire     context.Context // ends with the process, not with a request
@@ -85,6 +89,7 @@ func newAppliance(src configs.Source, opt Options, sinks *accesslog.Sinks) *Appl
 	}
 	a.n = newServerStats(a.stats, connectionLimit())
 	a.resolver = resolver.New(resolver.Config{Control: a.markSocket})
+	a.quit, a.quitNow = context.WithCancel(context.Background())
 	a.retire, a.retireStop = context.WithCancel(context.Background())
 	a.setState(stateInitializing)
 	return a

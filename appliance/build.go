@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+	"time"
 
 	"culvert/configs"
 	"culvert/configs/field"
@@ -27,7 +28,7 @@ import (
 // opens nothing. The knot (listeners name clusters, clusters name internal
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
-	g := &generation{doc: doc, lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log)}
+	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log)}
 	g.life, g.abort = context.WithCancelCause(context.Background())
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
@@ -53,6 +54,7 @@ type builder struct {
 	g *generation
 
 	internalListeners bool               // the bootstrap extension is there
+	inbound           bool               // the listener that is being built
 	pipeSize          int                // buffer_size_kb of it, in bytes
 	bindings          *netstack.Bindings // of all netstacks
 }
@@ -69,6 +71,7 @@ func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 func (b *builder) listeners(list []*listenerv3.Listener) error {
 	var errs []error
 	for i, m := range list {
+		b.inbound = isInbound(m)
 		l, err := listener.New(m, listener.Deps{
 			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: b.transportDeps(),
 			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log, Admit: b.a.n.admit,
@@ -99,7 +102,7 @@ func (b *builder) hcmDeps() hcm.Deps {
 		Filter: b.httpFilter, HasCluster: b.hasCluster,
 		TunnelConn: tunnel.NewConn, ProxyStatus: tunnel.ProxyStatus,
 		Stats: b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log,
-		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime,
+		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime, Ending: b.ending(b.inbound),
 	}
 }
 

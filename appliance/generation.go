@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"culvert/appliance/admin"
 	"culvert/configs"
 	"culvert/proxy/cluster"
 	"culvert/proxy/listener"
@@ -25,6 +27,8 @@ type generation struct {
 	tuns      []*tunSpec
 	secrets   *transport.Secrets // certificate files, read again when they change
 	admin     network.Address    // zero: no admin
+	allowed   *admin.Paths       // of the admin
+	built     time.Time
 
 	lost func(error) // told that a listener has ended by itself
 
@@ -37,6 +41,12 @@ type generation struct {
 	abort context.CancelCauseFunc
 	wg    sync.WaitGroup // accept loops and clusters
 
+	// Connections are to end with the exchange they are at; those of inbound
+	// listeners.
+	winding, windingInbound atomic.Bool
+
+	stopped []bool // listeners[i] by an operator; guarded by Appliance.mu
+
 	uses []net.Listener // our descriptors of listeners[i]'s socket, nil for none
 }
 
@@ -45,6 +55,7 @@ var errGenerationEnded = errors.New("the configuration this flow came under has 
 // bind opens every kernel socket, or none.
 func (g *generation) bind(ctx context.Context, s *sockets) error {
 	g.uses = make([]net.Listener, len(g.listeners))
+	g.stopped = make([]bool, len(g.listeners))
 	for i, l := range g.listeners {
 		if !l.Bind() {
 			continue

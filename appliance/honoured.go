@@ -18,7 +18,8 @@ func Honoured() field.Honoured {
 	h := field.Honoured{
 		"envoy.config.bootstrap.v3.Bootstrap":                                    "node admin static_resources bootstrap_extensions",
 		"envoy.config.bootstrap.v3.Bootstrap.StaticResources":                    "listeners clusters",
-		"envoy.config.bootstrap.v3.Admin":                                        "address",
+		"envoy.config.bootstrap.v3.Admin":                                        "address allow_paths",
+		"envoy.config.listener.v3.Listener":                                      "traffic_direction",
 		"envoy.config.core.v3.Node":                                              "id cluster",
 		"envoy.config.core.v3.TypedExtensionConfig":                              "name typed_config",
 		"envoy.extensions.bootstrap.internal_listener.v3.InternalListener":       "buffer_size_kb",

@@ -58,6 +58,7 @@ func (a *Appliance) Run(ctx, kill context.Context) error {
 	a.log.Info("ready", "version", a.opt.Version, "listeners", len(g.listeners), "tuns", len(g.tuns))
 	select {
 	case <-ctx.Done():
+	case <-a.quit.Done():
 	case <-kill.Done():
 	case err := <-a.lost:
 		return a.fail(err)

@@ -9,6 +9,8 @@ import (
 // Options are what a process gives an appliance beside its configuration.
 type Options struct {
 	Log *slog.Logger
+	// Level is that of Log, for an operator to change; nil: it cannot be.
+	Level *slog.LevelVar
 	// Stdout and Stderr are where access loggers of those names write.
 	Stdout, Stderr io.Writer
 	// Version is shown in /stats and sent nowhere.

@@ -21,6 +21,7 @@ type serverStats struct {
 	limit                   atomic.Int64 // of connections
 	initialization          *stats.Histogram
 	replacements, rejected  *stats.Counter
+	stopped                 *stats.Counter // listeners, by an operator
 	listenerMgr, clusterMgr changes
 }
 
@@ -36,6 +37,7 @@ func newServerStats(store *stats.Store, limit int64) *serverStats {
 		rejected:       server.Counter("config_rejected"),
 	}
 	n.limit.Store(limit)
+	n.stopped = store.Scope("listener_manager.").Counter("listener_stopped")
 	n.listenerMgr = newChanges(store.Scope("listener_manager."), "listener_")
 	n.clusterMgr = newChanges(store.Scope("cluster_manager."), "cluster_")
 	return n
@@ -126,7 +128,7 @@ func (a *Appliance) exportServer() (remove func()) {
 	export("server.", map[string]func() int64{
 		"uptime":            func() int64 { return int64(time.Since(began) / time.Second) },
 		"concurrency":       func() int64 { return int64(runtime.GOMAXPROCS(0)) },
-		"live":              func() int64 { return boolGauge(a.stateIs(stateLive)) },
+		"live":              func() int64 { return boolGauge(a.shownState() == stateLive) },
 		"state":             a.stateNumber,
 		"total_connections": a.n.connections.Load,
 		"version":           func() int64 { return revision },
@@ -153,11 +155,19 @@ func (a *Appliance) exportServer() (remove func()) {
 	}
 }
 
+// shownState is DRAINING also while an operator fails the health check.
+func (a *Appliance) shownState() string {
+	if a.unhealthy.Load() && a.stateIs(stateLive) {
+		return stateDraining
+	}
+	return *a.state.Load()
+}
+
 func (a *Appliance) stateIs(s string) bool { return *a.state.Load() == s }
 
 // stateNumber is Envoy's: 0 live, 1 draining, 3 initializing.
 func (a *Appliance) stateNumber() int64 {
-	switch *a.state.Load() {
+	switch a.shownState() {
 	case stateLive:
 		return 0
 	case stateDraining:

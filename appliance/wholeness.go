@@ -14,7 +14,10 @@ import (
 )
 
 // admin reads where the admin listens; absent, there is none.
-func (b *builder) admin(m *bootstrapv3.Admin) error {
+func (b *builder) admin(m *bootstrapv3.Admin) (err error) {
+	if b.g.allowed, err = admin.NewPaths(m.GetAllowPaths()); err != nil {
+		return field.At("admin", err)
+	}
 	if m.GetAddress() == nil {
 		return nil
 	}

@@ -132,6 +132,12 @@ func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
+	return clean(s)
+}
+
+// clean is s on one line. Names and causes hold strangers' bytes: none of them
+// may break a table or steer the terminal it is shown on.
+func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '?'

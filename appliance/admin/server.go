@@ -8,20 +8,37 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sort"
 	"strings"
 	"time"
+
+	"culvert/proxy/cluster"
+	"culvert/proxy/transport"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 )
 
-// Deps is what the pages show.
+// Deps is what the pages show and what the switches do.
 type Deps struct {
-	// State is the life-cycle state: LIVE, DRAINING, INITIALIZING.
+	// State is the life-cycle state: LIVE, DRAINING, INITIALIZING. It is
+	// DRAINING too while the health check is failed.
 	State func() string
 	Stats StatsStore
 	// Listeners are those of the running configuration.
 	Listeners func() []ListenerStatus
-	Flows     FlowSource
-	Log       *slog.Logger
+	// Clusters are those of the running configuration.
+	Clusters func() []cluster.Status
+	// Certificates are what the running configuration shows and trusts.
+	Certificates func() []transport.Certificate
+	// Config is the running configuration and when it came.
+	Config  func() (*bootstrapv3.Bootstrap, time.Time)
+	Process Process
+	Flows   FlowSource
+	Control Control
+	// Level is the log's; nil if it cannot be changed.
+	Level *slog.LevelVar
+	// Paths are what the running configuration allows; nil: all.
+	Paths func() *Paths
+	Log   *slog.Logger
 }
 
 // timeouts of an admin connection: it serves people and scrapers, never bulk.
@@ -37,29 +54,61 @@ const (
 type page struct {
 	path, help string
 	serve      http.HandlerFunc
+	changes    bool // something, and is asked for by POST only
+}
+
+// method is how the page is asked for.
+func (p page) method() string {
+	if p.changes {
+		return http.MethodPost
+	}
+	return http.MethodGet
 }
 
 // Server serves the admin pages.
 type Server struct {
 	pages map[string]page
+	paths func() *Paths
+	cross *http.CrossOriginProtection
 	log   *slog.Logger
 }
 
 // New makes a server; it starts nothing.
 func New(d Deps) *Server {
-	s := &Server{pages: make(map[string]page), log: d.Log}
-	for _, p := range []page{
-		{"/ready", "print server state, return 200 if LIVE, otherwise return 503", readyPage(d)},
-		{"/stats", "print server stats", statsPage(d)},
-		{"/stats/prometheus", "print server stats in prometheus format", prometheusPage(d)},
-		{"/listeners", "print listener info", listenersPage(d)},
-		{"/flows", "print live and recently ended flows", flowsPage(d)},
-	} {
+	s := &Server{pages: make(map[string]page), paths: d.Paths, cross: http.NewCrossOriginProtection(), log: d.Log}
+	for _, p := range append(views(d), switches(d)...) {
 		s.pages[p.path] = p
 	}
-	s.pages["/help"] = page{"/help", "print out list of admin commands", s.help}
-	s.pages["/"] = page{"/", "print out list of admin commands", s.help}
+	s.pages["/help"] = page{path: "/help", help: "print out list of admin commands", serve: s.help}
+	s.pages["/"] = page{path: "/", help: "Admin home page", serve: s.home}
 	return s
+}
+
+func views(d Deps) []page {
+	return []page{
+		{path: "/ready", help: "print server state, return 200 if LIVE, otherwise return 503", serve: readyPage(d)},
+		{path: "/stats", help: "print server stats", serve: statsPage(d)},
+		{path: "/stats/prometheus", help: "print server stats in prometheus format", serve: prometheusPage(d)},
+		{path: "/listeners", help: "print listener info", serve: listenersPage(d)},
+		{path: "/clusters", help: "upstream cluster status", serve: clustersPage(d)},
+		{path: "/config_dump", help: "dump current configuration, without secrets", serve: configDumpPage(d)},
+		{path: "/certs", help: "print certs on machine", serve: certsPage(d)},
+		{path: "/server_info", help: "print server version/status information", serve: serverInfoPage(d)},
+		{path: "/memory", help: "print current allocation/heap usage", serve: memoryPage},
+		{path: "/flows", help: "print live and recently ended flows", serve: flowsPage(d)},
+	}
+}
+
+func switches(d Deps) []page {
+	return []page{
+		{changes: true, path: "/healthcheck/fail", help: "cause the server to fail health checks", serve: failPage(d)},
+		{changes: true, path: "/healthcheck/ok", help: "cause the server to pass health checks", serve: passPage(d)},
+		{changes: true, path: "/drain_listeners", help: "drain listeners", serve: drainPage(d)},
+		{changes: true, path: "/logging", help: "query/change logging levels", serve: loggingPage(d)},
+		{changes: true, path: "/quitquitquit", help: "exit the server", serve: quitPage(d)},
+		{changes: true, path: "/reset_counters", help: "reset all counters to zero", serve: resetPage(d)},
+		{changes: true, path: "/reopen_logs", help: "reopen access logs", serve: reopenPage(d)},
+	}
 }
 
 // CheckAddress refuses an address that others than this host can reach: the
@@ -110,17 +159,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "host "+r.Host+" is not this admin's: use its IP address or localhost", http.StatusForbidden)
 		return
 	}
+	if err := s.cross.Check(r); err != nil {
+		http.Error(w, "another site's page asks for this: "+err.Error(), http.StatusForbidden)
+		return
+	}
+	if s.paths != nil && !s.paths().Allow(r.URL.Path) {
+		http.Error(w, "request to path "+r.URL.Path+" not allowed", http.StatusForbidden)
+		return
+	}
 	p, ok := s.pages[r.URL.Path]
 	switch {
 	case !ok:
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprintln(w, "invalid path. admin commands are:")
 		s.list(w)
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		h.Set("Allow", "GET")
-		http.Error(w, "Method "+r.Method+" not allowed, GET required.", http.StatusMethodNotAllowed)
-	default:
+	case r.Method == p.method(), r.Method == http.MethodHead && !p.changes:
 		p.serve(w, r)
+	default:
+		h.Set("Allow", p.method())
+		http.Error(w, "Method "+r.Method+" not allowed, "+p.method()+" required.", http.StatusMethodNotAllowed)
 	}
 }
 
@@ -137,20 +194,4 @@ func localHost(host string) bool {
 	}
 	_, err := netip.ParseAddr(name)
 	return err == nil
-}
-
-func (s *Server) help(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintln(w, "admin commands are:")
-	s.list(w)
-}
-
-func (s *Server) list(w http.ResponseWriter) {
-	paths := make([]string, 0, len(s.pages))
-	for p := range s.pages {
-		paths = append(paths, p)
-	}
-	sort.Strings(paths)
-	for _, p := range paths {
-		fmt.Fprintf(w, "  %s: %s\n", p, s.pages[p].help)
-	}
 }

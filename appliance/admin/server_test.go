@@ -24,20 +24,28 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // rig is a server over its real collaborators.
 type rig struct {
 	*Server
-	state string
-	store *stats.Store
-	flows *network.FlowTable
+	state   string
+	store   *stats.Store
+	flows   *network.FlowTable
+	control *control
+	level   slog.LevelVar
+	deps    Deps
 }
 
-func newRig() *rig {
+func newRig(change ...func(*Deps)) *rig {
 	r := &rig{state: "LIVE", store: stats.NewStore(), flows: network.NewFlowTable()}
-	r.Server = New(Deps{
+	r.control = &control{store: r.store}
+	r.deps = Deps{
 		State: func() string { return r.state }, Stats: r.store, Flows: r.flows,
 		Listeners: func() []ListenerStatus {
 			return []ListenerStatus{{"front", "127.0.0.1:10000"}, {"capture", "envoy://capture/"}}
 		},
-		Log: slog.New(slog.DiscardHandler),
-	})
+		Control: r.control, Level: &r.level, Log: slog.New(slog.DiscardHandler),
+	}
+	for _, c := range change {
+		c(&r.deps)
+	}
+	r.Server = New(r.deps)
 	return r
 }
 
@@ -63,11 +71,23 @@ func TestReady(t *testing.T) {
 	}
 }
 
-const help = `  /: print out list of admin commands
+const help = `  /: Admin home page
+  /certs: print certs on machine
+  /clusters: upstream cluster status
+  /config_dump: dump current configuration, without secrets
+  /drain_listeners (POST): drain listeners
   /flows: print live and recently ended flows
+  /healthcheck/fail (POST): cause the server to fail health checks
+  /healthcheck/ok (POST): cause the server to pass health checks
   /help: print out list of admin commands
   /listeners: print listener info
+  /logging (POST): query/change logging levels
+  /memory: print current allocation/heap usage
+  /quitquitquit (POST): exit the server
   /ready: print server state, return 200 if LIVE, otherwise return 503
+  /reopen_logs (POST): reopen access logs
+  /reset_counters (POST): reset all counters to zero
+  /server_info: print server version/status information
   /stats: print server stats
   /stats/prometheus: print server stats in prometheus format
 `
@@ -88,9 +108,12 @@ func TestPages(t *testing.T) {
 		contentType, body        string
 	}{
 		{"help", "GET", "/help", "localhost", 200, text, "admin commands are:\n" + help},
-		{"root", "GET", "/", "localhost:9901", 200, text, "admin commands are:\n" + help},
 		{"N02 unknown path", "GET", "/nothing", "localhost", 404, text, "invalid path. admin commands are:\n" + help},
 		{"unknown path below a page", "GET", "/stats/nothing", "localhost", 404, text, "invalid path. admin commands are:\n" + help},
+		{"N01 GET of a switch", "GET", "/quitquitquit", "localhost", 405, plain, "Method GET not allowed, POST required.\n"},
+		{"N01 HEAD of a switch", "HEAD", "/reset_counters", "localhost", 405, plain, "Method HEAD not allowed, POST required.\n"},
+		{"foreign host of a switch", "POST", "/quitquitquit", "evil.example", 403, plain, "host evil.example is not this admin's: use its IP address or localhost\n"},
+		{"text readouts", "GET", "/stats?type=TextReadouts", "127.0.0.1", 200, text, ""},
 		{"N01 method", "POST", "/stats", "localhost", 405, plain, "Method POST not allowed, GET required.\n"},
 		{"foreign host", "GET", "/flows", "evil.example", 403, plain, "host evil.example is not this admin's: use its IP address or localhost\n"},
 		{"foreign host with port", "GET", "/flows", "evil.example:9901", 403, plain, "host evil.example:9901 is not this admin's: use its IP address or localhost\n"},
@@ -123,7 +146,7 @@ func TestPages(t *testing.T) {
 			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-cache, max-age=0" {
 				t.Errorf("headers %v", h)
 			}
-			if tt.code == 405 && h.Get("Allow") != "GET" {
+			if tt.code == 405 && h.Get("Allow") == tt.method {
 				t.Errorf("Allow %q", h.Get("Allow"))
 			}
 		})

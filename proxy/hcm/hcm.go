@@ -44,6 +44,10 @@ type Deps struct {
 	// Draining ends when connections are to drain: no new exchanges, those that
 	// run may finish within DrainTimeout. nil: never.
 	Draining context.Context
+	// Ending is asked at each response: where it is true the client is told to
+	// come back by another connection, and nothing that runs is cut short. nil:
+	// never.
+	Ending func() bool
 	// DrainTimeout is how long exchanges may go on after a drain began; 0 is
 	// the codec's default.
 	DrainTimeout time.Duration
@@ -85,6 +89,7 @@ func New(m *hcmv3.HttpConnectionManager, d Deps) (*HCM, error) {
 	h.counts = newCounts(d.Stats, m.GetStatPrefix())
 	h.http1 = http1Config(m, d.DrainTimeout, h.counts.http1)
 	h.http2 = http2Config(m, d.DrainTimeout, h.counts.http2)
+	h.http1.Ending, h.http2.Ending = d.Ending, d.Ending
 	return h, nil
 }
 

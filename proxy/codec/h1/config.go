@@ -49,6 +49,9 @@ type Config struct {
 	// DrainTimeout is how long the exchange under way may go on after a drain
 	// began (server; default 30 s).
 	DrainTimeout time.Duration
+	// Ending is asked at each final response (server), must not wait, and may be
+	// nil. Where it is true the exchange is the connection's last.
+	Ending func() bool
 	// LingerTimeout is how long a connection that we end is still read, so that
 	// what the peer is sending does not reset our last answer away (server;
 	// default 1 s).

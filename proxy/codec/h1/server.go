@@ -159,6 +159,9 @@ func (s *server) leaveIdle() {
 }
 
 func (s *server) isDraining() bool {
+	if s.cfg.Ending != nil && s.cfg.Ending() {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.draining

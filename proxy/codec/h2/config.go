@@ -38,6 +38,11 @@ type Config struct {
 	// DrainTimeout is how long streams may go on after a drain began (default
 	// 30 s).
 	DrainTimeout time.Duration
+	// Ending is asked at each final response of a server, must not wait, and may
+	// be nil. Once it is true the client is told to open its next stream
+	// elsewhere, as in a drain; the streams that are open have all the time they
+	// want.
+	Ending func() bool
 	// PrefaceTimeout bounds the wait for the peer's preface and first SETTINGS
 	// (default 10 s), SettingsTimeout that for the acknowledgement of ours
 	// (default 10 s).

@@ -44,11 +44,22 @@ func (c *conn) drain() {
 }
 
 func (c *conn) drainLocked() {
+	if c.closed {
+		return
+	}
+	if c.timers.drain == nil {
+		c.timers.drain = time.AfterFunc(c.cfg.DrainTimeout, c.drainExpired)
+	}
+	c.turnAwayLocked()
+}
+
+// turnAwayLocked makes the streams that are open the last. They end when they
+// want.
+func (c *conn) turnAwayLocked() {
 	if c.closed || c.goaway.draining {
 		return
 	}
 	c.goaway.draining = true
-	c.timers.drain = time.AfterFunc(c.cfg.DrainTimeout, c.drainExpired)
 	if !c.server {
 		c.goaway.final = true
 		c.endIfUnusedLocked()

@@ -186,6 +186,9 @@ func (s serverStream) WriteResponse(res *codec.Response) error {
 	if err := c.encodeResponseLocked(res); err != nil {
 		return err
 	}
+	if !res.Informational() && c.cfg.Ending != nil && c.cfg.Ending() {
+		c.turnAwayLocked()
+	}
 	c.queueBlockLocked(st.id, end)
 	st.headSent = !res.Informational()
 	if end {
