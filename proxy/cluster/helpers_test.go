@@ -33,11 +33,18 @@ func start(t *testing.T, m *clusterv3.Cluster, change func(*Deps)) *Cluster {
 	if m.Name == "" {
 		m.Name = "edge"
 	}
+	c := made(t, m, d)
+	run(t, c)
+	return c
+}
+
+// made compiles a cluster that does not run yet.
+func made(t *testing.T, m *clusterv3.Cluster, d Deps) *Cluster {
+	t.Helper()
 	c, err := New(m, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, c)
 	return c
 }
 

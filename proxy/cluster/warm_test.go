@@ -58,15 +58,17 @@ func TestPreconnectFirstFlow(t *testing.T) {
 					if warm {
 						m.PreconnectPolicy = ratio(0, 1.5)
 					}
-					c := start(t, m, func(d *Deps) {
-						d.Connector = connectorFunc(func(context.Context, network.Address) (network.Conn, error) {
-							time.Sleep(handshake)
-							return &fakeConn{}, nil
-						})
+					d := testDeps()
+					d.Connector = connectorFunc(func(context.Context, network.Address) (network.Conn, error) {
+						time.Sleep(handshake)
+						return &fakeConn{}, nil
 					})
+					m.Name = "edge"
+					c := made(t, m, d)
 					c.newConn = func(_ network.Conn, _ codec.Proto, _ *httpSettings, _ uint64, closed func()) httpConn {
 						return &fakeHTTP{room: 10, closed: make(chan struct{}), onClose: closed}
 					}
+					run(t, c)
 					time.Sleep(10 * time.Second)
 					began := time.Now()
 					if err := first(c); err != nil {
@@ -160,18 +162,22 @@ func TestSpareExpires(t *testing.T) {
 // Predictive: another endpoint is ready before it is picked.
 func TestPredictive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newPoolRig(t, static1("192.0.2.1:443", "192.0.2.2:443"))
-		r.preconnect.predictive = 3
-		var streams []codec.ClientStream
-		for range 20 {
-			streams = append(streams, r.open(t))
+		d := testDeps()
+		d.Connector = connectorFunc(func(context.Context, network.Address) (network.Conn, error) { return &fakeConn{}, nil })
+		m := http2(t, static1("192.0.2.1:443", "192.0.2.2:443"), &corev3.Http2ProtocolOptions{})
+		m.Name, m.PreconnectPolicy = "edge", ratio(0, 3)
+		c := made(t, m, d) // it does not run: nothing is warm
+		t.Cleanup(c.stop)
+		c.newConn = func(_ network.Conn, _ codec.Proto, _ *httpSettings, _ uint64, closed func()) httpConn {
+			return &fakeHTTP{room: 10, closed: make(chan struct{}), onClose: closed}
+		}
+		picked := c.hosts.known()[0]
+		for range 20 { // it is a matter of luck which
+			c.predict(picked)
 			synctest.Wait()
 		}
-		if len(r.made()) != 2 {
-			t.Errorf("%d connections", len(r.made()))
-		}
-		for _, s := range streams {
-			_ = s.Close()
+		if h := c.Status().Hosts; h[0].CxActive != 0 || h[1].CxActive != 1 {
+			t.Errorf("%+v", h)
 		}
 	})
 }
