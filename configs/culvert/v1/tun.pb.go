@@ -25,19 +25,21 @@ const (
 type Tun_Device int32
 
 const (
-	// A TUN; where none may be opened, PACKET, and the log says so.
+	// A TUN. (Where none may be opened it shall be PACKET; that is not built
+	// yet, and culvert does not start.)
 	Tun_AUTO Tun_Device = 0
 	// A TUN that culvert creates. Needs CAP_NET_ADMIN in `netns` and access to
 	// /dev/net/tun.
 	Tun_TUN Tun_Device = 1
 	// One end of a veth pair read through AF_PACKET. Needs CAP_NET_ADMIN and
-	// CAP_NET_RAW in `netns`, but no /dev/net/tun.
+	// CAP_NET_RAW in `netns`, but no /dev/net/tun. Not built yet: a load error.
 	Tun_PACKET Tun_Device = 2
 	// No device: a netstack that only `netstack_listeners` reach. Needs no
 	// privilege; `addresses`, `routes` and what belongs to them must be absent.
 	Tun_NONE Tun_Device = 3
 	// A TUN that whoever started culvert opened and left in `file_descriptor`.
-	// Its addresses and routes are that party's; ours must be absent.
+	// Its addresses and routes are that party's; ours must be absent. Not built
+	// yet: a load error.
 	Tun_INHERITED Tun_Device = 4
 )
 
@@ -92,7 +94,8 @@ type Tun_OnExit int32
 const (
 	// Device, addresses, routes and rules are removed: traffic flows as before.
 	Tun_RESTORE Tun_OnExit = 0
-	// Captured prefixes stay blocked until `culvert down` or the next start.
+	// Captured prefixes stay blocked until `culvert down` or the next start. Not
+	// built yet: a load error.
 	Tun_BLOCK Tun_OnExit = 1
 )
 
@@ -156,7 +159,7 @@ type Tun struct {
 	// Prefixes within `routes` that keep the way they had.
 	ExcludeRoutes []string `protobuf:"bytes,5,rep,name=exclude_routes,json=excludeRoutes,proto3" json:"exclude_routes,omitempty"`
 	// Name of the internal listener that receives captured TCP flows. Absent:
-	// each SYN is answered with RST.
+	// each SYN is told that the net is unreachable.
 	TcpListener string `protobuf:"bytes,6,opt,name=tcp_listener,json=tcpListener,proto3" json:"tcp_listener,omitempty"`
 	// Name of the internal listener that receives captured UDP flows. Absent:
 	// each datagram is answered with ICMP port unreachable.
@@ -190,7 +193,7 @@ type Tun struct {
 	// Default: two thirds of `max_pending_connects`, at least 1.
 	MaxPendingConnectsPerSource uint32 `protobuf:"varint,17,opt,name=max_pending_connects_per_source,json=maxPendingConnectsPerSource,proto3" json:"max_pending_connects_per_source,omitempty"`
 	// Captured flows that may exist at once, pending ones included. A SYN above
-	// that is dropped. Default 65536.
+	// that is told that the net is unreachable. Default 50000.
 	MaxFlows uint32 `protobuf:"varint,18,opt,name=max_flows,json=maxFlows,proto3" json:"max_flows,omitempty"`
 	// Internal listeners bound to addresses inside this netstack. A captured
 	// program reaches them by connecting, a tunnel by naming the address as its
