@@ -142,7 +142,7 @@ func (a *Appliance) setRunning(yes bool) {
 func (a *Appliance) drain(kill context.Context) {
 	a.setState(stateDraining)
 	a.setRunning(false)
-	a.log.Info("draining", "flows", a.flows.Len(), "within", a.opt.DrainTime)
+	a.log.Info("draining", "flows", a.flows.Flows(), "within", a.opt.DrainTime)
 	g, tuns := a.current, a.tuns // nobody changes them any more
 	lingers, cancel := context.WithTimeout(kill, a.opt.DrainTime+lastBytes)
 	defer cancel()

@@ -102,13 +102,13 @@ func TestFlowsText(t *testing.T) {
 		t.Fatalf("page:\n%s", strings.Join(lines, "\n"))
 	}
 	for i, want := range []string{
-		"ID STATE AGE SOURCE DESTINATION CLUSTER VIA VERDICT RECEIVED SENT FLAGS CAUSE",
-		"3 ended * 198.18.0.1:3000 203.0.113.7:443 - 192.0.2.9:80 " + network.VerdictRefused.String() + " 0 0 UF dial: <b>refused</b>",
-		"1 pending * 198.18.0.1:1000 203.0.113.7:443 - - - 0 0 - -",
-		"2 open * 198.18.0.1:2000 web.example:443 gateway 192.0.2.2:443 #12/5 accepted 0 2000 - -",
+		"ID KIND STATE AGE SOURCE DESTINATION CLUSTER VIA VERDICT RECEIVED SENT FLAGS CAUSE",
+		"3 flow ended * 198.18.0.1:3000 203.0.113.7:443 - 192.0.2.9:80 " + network.VerdictRefused.String() + " 0 0 UF dial: <b>refused</b>",
+		"1 flow pending * 198.18.0.1:1000 203.0.113.7:443 - - - 0 0 - -",
+		"2 flow open * 198.18.0.1:2000 web.example:443 gateway 192.0.2.2:443 #12/5 accepted 0 2000 - -",
 	} {
 		if i > 0 {
-			got[i][2] = "*" // the age
+			got[i][3] = "*" // the age
 		}
 		if strings.Join(got[i], " ") != want {
 			t.Errorf("line %d is %q, want %q", i, got[i], want)
@@ -127,5 +127,36 @@ func TestFlowsTextIsOneLineEach(t *testing.T) {
 	body := r.get("/flows").Body.String()
 	if strings.Count(body, "\n") != 2 || strings.ContainsAny(body, "\x1b\r\t") {
 		t.Errorf("page %q", body)
+	}
+}
+
+// Rows say what they are of, and whether the application was answered before
+// the far end was reached.
+func TestFlowsKinds(t *testing.T) {
+	r := newRig()
+	connection := network.NewStreamInfo(r.flows.NextID())
+	connection.Kind, connection.RemoteAddress = network.KindConnection, address("198.18.0.1:1000")
+	r.flows.Add(connection)
+	exchange := connection.Child(r.flows.NextID())
+	exchange.Kind = network.KindExchange
+	r.flows.Add(exchange)
+	early := network.NewStreamInfo(r.flows.NextID())
+	early.AcceptedEarly, early.RemoteAddress = true, address("198.18.0.1:2000")
+	r.flows.Add(early)
+	early.Mark(network.StepAccepted)
+
+	got := flowsOf(t, r)
+	if len(got) != 3 || got[0].Kind != "connection" || got[1].Kind != "exchange" || got[2].Kind != "flow" {
+		t.Fatalf("kinds of %+v", got)
+	}
+	if got[0].AcceptedEarly || !got[2].AcceptedEarly {
+		t.Errorf("accepted early: %+v", got)
+	}
+	if n := r.flows.Flows(); n != 2 {
+		t.Errorf("%d flows, want 2: a connection is none beside its exchanges", n)
+	}
+	text := r.get("/flows").Body.String()
+	if !strings.Contains(text, "KIND") || !strings.Contains(text, "accepted early") || !strings.Contains(text, "connection") {
+		t.Errorf("text:\n%s", text)
 	}
 }
