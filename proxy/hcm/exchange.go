@@ -58,6 +58,9 @@ func (e *exchange) serve(ctx context.Context) {
 	// by the stream itself. Until the answer is sent, answer watches the stream.
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer e.cancel(nil)
+	// A relay that only reads from upstream would not notice that the connection
+	// is aborted.
+	defer context.AfterFunc(e.conn.life, func() { e.cancel(aborted(context.Cause(e.conn.life))) })()
 	stopTimers := e.startTimers()
 	defer stopTimers()
 

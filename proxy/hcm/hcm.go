@@ -112,7 +112,7 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		conn.Abort(err)
 		return fmt.Errorf("http connection manager: %w", err)
 	}
-	c := &connection{hcm: h, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
+	c := &connection{hcm: h, life: ctx, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
 	defer h.counts.connection(c.version, c.secure)()
 	draining, stop := h.bound(ctx)
 	defer stop()
@@ -153,6 +153,7 @@ func (h *HCM) bound(ctx context.Context) (context.Context, func()) {
 // connection is one downstream connection.
 type connection struct {
 	hcm    *HCM
+	life   context.Context // when it ends, so do the connection and its exchanges
 	info   *network.StreamInfo
 	secure bool
 	// version is the counts of the connection's HTTP version.

@@ -135,7 +135,7 @@ func newBench(t *testing.T, text string, c router.Cluster, filters map[string]co
 		t.Fatalf("New: %v", err)
 	}
 	info := network.NewStreamInfo(d.Flows.NextID())
-	return &bench{t: t, hcm: h, drain: drain, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, version: h.counts.version(codec.HTTP2), info: info}}
+	return &bench{t: t, hcm: h, drain: drain, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, life: context.Background(), version: h.counts.version(codec.HTTP2), info: info}}
 }
 
 // send serves one request; wait awaits it.

@@ -40,7 +40,7 @@ func logged(t *testing.T, text string, c router.Cluster) (*bench, func() []strin
 		t.Fatal(err)
 	}
 	info := network.NewStreamInfo(d.Flows.NextID())
-	b := &bench{t: t, hcm: h, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, version: h.counts.version(codec.HTTP2), info: info}}
+	b := &bench{t: t, hcm: h, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, life: t.Context(), version: h.counts.version(codec.HTTP2), info: info}}
 	return b, func() []string {
 		if err := sinks.Close(); err != nil {
 			t.Error(err)

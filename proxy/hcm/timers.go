@@ -52,6 +52,13 @@ func maxDuration() *codec.LocalReply {
 	}
 }
 
+// aborted is the end of an exchange whose connection we end under it.
+func aborted(cause error) *codec.LocalReply {
+	return &codec.LocalReply{
+		Status: 503, Flags: network.FlagDC, Details: "downstream_local_disconnect", Reason: network.ReasonCanceled, Err: cause,
+	}
+}
+
 // idleTimer fires when the meter has seen nothing for so long.
 type idleTimer struct {
 	meter *network.Meter
