@@ -45,6 +45,7 @@ const (
 type dynamicForward struct {
 	cluster string
 	port    uint16 // of a target without one
+	cache   *dnscachev3.DnsCacheConfig
 	names   *nameCache
 	choice  choice
 	recent  *recentHosts
@@ -64,7 +65,7 @@ func newDynamicForward(m *clusterv3.Cluster, t *clusterv3.Cluster_CustomClusterT
 	if _, err := newPolicy(m, t.GetName()); err != nil {
 		return nil, err
 	}
-	d := &dynamicForward{cluster: m.GetName(), port: 80, choice: ch, recent: newRecentHosts(m, c.n), detour: c.detour}
+	d := &dynamicForward{cluster: m.GetName(), cache: cfg.GetDnsCacheConfig(), port: 80, choice: ch, recent: newRecentHosts(m, c.n), detour: c.detour}
 	if c.transport != nil && c.transport.Secure() {
 		d.port = 443
 	}

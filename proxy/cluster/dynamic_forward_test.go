@@ -193,3 +193,18 @@ func TestM11DynamicErrors(t *testing.T) {
 		}
 	}
 }
+
+// One name is one cache.
+func TestM11DNSCacheName(t *testing.T) {
+	a, b := dynamicCluster(t, &dnscachev3.DnsCacheConfig{}), dynamicCluster(t, &dnscachev3.DnsCacheConfig{})
+	a.Name, b.Name = "a", "b"
+	if _, err := NewSet([]*clusterv3.Cluster{a, b}, testDeps()); err != nil {
+		t.Errorf("the same twice: %v", err)
+	}
+	b = dynamicCluster(t, &dnscachev3.DnsCacheConfig{MaxHosts: u32(3)})
+	b.Name = "b"
+	_, err := NewSet([]*clusterv3.Cluster{a, b}, testDeps())
+	if all := field.All(err); len(all) != 1 || all[0].Path != "[1].cluster_type.typed_config.dns_cache_config.name" {
+		t.Errorf("two of one name: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"culvert/configs/field"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	"google.golang.org/protobuf/proto"
 )
 
 // Set is the clusters of one configuration, by name. It never changes.
@@ -34,11 +35,29 @@ func NewSet(list []*clusterv3.Cluster, d Deps) (*Set, error) {
 		}
 		s.byName[m.GetName()] = c
 		s.order = append(s.order, c)
+		errs = append(errs, field.At(path, s.checkCache(c)))
 	}
 	if err := field.Join(errs...); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkCache refuses a DNS cache whose name an earlier cluster gives another:
+// one name is one cache to whoever reads the statistics.
+func (s *Set) checkCache(c *Cluster) error {
+	d, ok := c.hosts.(*dynamicForward)
+	if !ok {
+		return nil
+	}
+	for _, other := range s.order {
+		o, ok := other.hosts.(*dynamicForward)
+		if ok && o.cache.GetName() == d.cache.GetName() && !proto.Equal(o.cache, d.cache) {
+			return field.Errorf("cluster_type.typed_config.dns_cache_config.name",
+				"config specified DNS cache '%s' with different settings", d.cache.GetName())
+		}
+	}
+	return nil
 }
 
 // Get finds a cluster by name. A nil Set, which NewSet returns with an error,
