@@ -3,6 +3,7 @@ package hcm
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -132,4 +133,16 @@ func socketOrigin(t *testing.T, p codec.Proto, fn func(context.Context, network.
 	text := fmt.Sprintf(`{"name":"c","connect_timeout":"5s","load_assignment":{"cluster_name":"c","endpoints":[{"lb_endpoints":[{"endpoint":{"address":
 		{"socket_address":{"address":"127.0.0.1","port_value":%d}}}}]}]},"%s":{}}`, port, speaks)
 	return realCluster(t, text)
+}
+
+// malformed is a cluster of one HTTP/1.1 server that answers every head with
+// text.
+func malformed(t *testing.T, text string) *cluster.Cluster {
+	t.Helper()
+	return socketOrigin(t, codec.HTTP11, func(_ context.Context, c network.Conn) {
+		_ = c.SetDeadline(time.Now().Add(soon))
+		readHead(t, c)
+		_, _ = io.WriteString(c, text)
+		_, _ = io.Copy(io.Discard, c)
+	})
 }
