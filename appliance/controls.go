@@ -57,6 +57,7 @@ func (a *Appliance) windDown(g *generation, how admin.Drain) {
 	case <-g.draining.Done():
 		return // it stops everything by itself
 	}
+	defer a.log.Info("drained listeners", "stopped", !how.SkipExit)
 	if how.SkipExit {
 		return
 	}
