@@ -1,13 +1,17 @@
 package listener
 
-import "culvert/configs/field"
+import (
+	"culvert/configs/field"
+	"culvert/proxy/listenerfilter"
+)
 
-// Honoured declares the fields this package reads; what a transport_socket or
+// Honoured declares the fields this package and the listener filters read; what a transport_socket or
 // a filter holds is theirs to declare.
 func Honoured() field.Honoured {
 	const pkg = "envoy.config.listener.v3."
-	return field.Honoured{
-		pkg + "Listener":                        "name address stat_prefix filter_chains default_filter_chain internal_listener bind_to_port access_log",
+	h := field.Honoured{
+		pkg + "Listener": "name address stat_prefix filter_chains default_filter_chain internal_listener bind_to_port access_log " +
+			"listener_filters listener_filters_timeout continue_on_listener_filters_timeout",
 		pkg + "Listener.InternalListenerConfig": "",
 		pkg + "FilterChain":                     "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
 		pkg + "Filter":                          "name typed_config",
@@ -19,4 +23,6 @@ func Honoured() field.Honoured {
 		pkg + "FilterChainMatch": "destination_port prefix_ranges server_names transport_protocol application_protocols " +
 			"direct_source_prefix_ranges source_type source_prefix_ranges source_ports",
 	}
+	h.Merge(listenerfilter.Honoured())
+	return h
 }

@@ -36,15 +36,16 @@ type Deps struct {
 
 // Listener is compiled and immutable. It is safe from any goroutine.
 type Listener struct {
-	name     string
-	internal bool
-	bind     bool
-	address  network.Address
-	deps     Deps
-	n        *counters
-	chains   []*chain
-	fallback *chain // default_filter_chain; nil: none
-	log      *accesslog.Logger
+	name       string
+	internal   bool
+	bind       bool
+	address    network.Address
+	deps       Deps
+	n          *counters
+	chains     []*chain
+	fallback   *chain // default_filter_chain; nil: none
+	log        *accesslog.Logger
+	inspection inspection
 }
 
 // New compiles a Listener message. Errors are field errors.
@@ -59,7 +60,7 @@ func New(m *listenerv3.Listener, d Deps) (*Listener, error) {
 	if err := checkKind(m, d.InternalListeners); err != nil {
 		return nil, err
 	}
-	var errs [4]error
+	var errs [5]error
 	if !l.internal {
 		l.address, errs[0] = bindAddress(m.GetAddress())
 	}
@@ -71,11 +72,13 @@ func New(m *listenerv3.Listener, d Deps) (*Listener, error) {
 	if len(m.GetFilterChains()) == 0 && l.fallback == nil && errs[2] == nil {
 		errs[1] = field.Errorf("filter_chains", "error adding listener '%s': no filter chains specified", l.label())
 	}
-	err := field.Join(field.At("address", errs[0]), errs[1], field.At("default_filter_chain", errs[2]), field.At("access_log", errs[3]))
+	scope := scopeOf(d.Stats, l.statPrefix(m))
+	l.inspection, errs[4] = newInspection(m, d.Stats.Scope(""), scope)
+	err := field.Join(field.At("address", errs[0]), errs[4], errs[1], field.At("default_filter_chain", errs[2]), field.At("access_log", errs[3]))
 	if err != nil {
 		return nil, err
 	}
-	l.n = newCounters(d.Stats, l.statPrefix(m))
+	l.n = newCounters(scope)
 	return l, nil
 }
 
@@ -109,9 +112,10 @@ func (l *Listener) statPrefix(m *listenerv3.Listener) string {
 	return l.address.String()
 }
 
-// ServeFlow serves a flow to its end: the filter chain that matches, its
-// transport, its terminal filter. The flow stays unanswered where the chain has
-// no transport to hand-shake.
+// ServeFlow serves a flow to its end: the listener filters, the filter chain
+// that matches, its transport, its terminal filter. The flow stays unanswered
+// where no listener filter needs bytes and the chain has no transport to
+// hand-shake.
 func (l *Listener) ServeFlow(ctx context.Context, f network.Flow) error {
 	info := f.Info()
 	info.Listener = l.name
@@ -123,13 +127,17 @@ func (l *Listener) ServeFlow(ctx context.Context, f network.Flow) error {
 			return l.loop(f, err)
 		}
 	}
+	f, err := l.inspect(ctx, f)
+	if err != nil {
+		return err
+	}
 	c := l.match(info)
 	if c == nil {
 		return l.noChain(f)
 	}
 	info.FilterChain = c.name
 	info.Mark(network.StepMatched)
-	f, err := l.wrap(ctx, c, f)
+	f, err = l.wrap(ctx, c, f)
 	if err != nil {
 		return err
 	}

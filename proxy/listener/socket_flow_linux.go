@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"culvert/proxy/network"
@@ -39,6 +40,10 @@ func newSocketFlow(ctx context.Context, c net.Conn, id uint64) (*socketFlow, err
 
 // Info implements network.Flow.
 func (f *socketFlow) Info() *network.StreamInfo { return f.info }
+
+// SyscallConn is the socket, for whoever asks the kernel about it without an
+// answer to the flow.
+func (f *socketFlow) SyscallConn() (syscall.RawConn, error) { return f.sock.SyscallConn() }
 
 // Context implements network.Flow. Who asks for it wants to know when the peer
 // gives up: from then until the answer somebody watches.

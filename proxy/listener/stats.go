@@ -9,20 +9,26 @@ import (
 
 // counters are listener.<address>.*, under Envoy's names.
 type counters struct {
-	total, destroy, overflow, noFilterChain, transportTimeout *stats.Counter
-	active                                                    *stats.Gauge
-	lengthMs                                                  *stats.Histogram
+	total, destroy, overflow, noFilterChain, transportTimeout, filtersTimeout, filterError *stats.Counter
+	active                                                                                 *stats.Gauge
+	lengthMs                                                                               *stats.Histogram
 }
 
-func newCounters(store *stats.Store, prefix string) *counters {
+// scopeOf is where a listener's metrics are.
+func scopeOf(store *stats.Store, prefix string) *stats.Scope {
 	prefix = stats.Sanitize(prefix)
-	s := store.Scope("listener."+prefix+".", stats.Tag{Name: "envoy_listener_address", Value: prefix})
+	return store.Scope("listener."+prefix+".", stats.Tag{Name: "envoy_listener_address", Value: prefix})
+}
+
+func newCounters(s *stats.Scope) *counters {
 	return &counters{
 		total:            s.Counter("downstream_cx_total"),
 		destroy:          s.Counter("downstream_cx_destroy"),
 		overflow:         s.Counter("downstream_global_cx_overflow"),
 		noFilterChain:    s.Counter("no_filter_chain_match"),
 		transportTimeout: s.Counter("downstream_cx_transport_socket_connect_timeout"),
+		filtersTimeout:   s.Counter("downstream_pre_cx_timeout"),
+		filterError:      s.Counter("downstream_listener_filter_error"),
 		active:           s.Gauge("downstream_cx_active"),
 		lengthMs:         s.Histogram("downstream_cx_length_ms"),
 	}

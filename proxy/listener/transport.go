@@ -39,9 +39,19 @@ func (l *Listener) wrap(ctx context.Context, c *chain, f network.Flow) (network.
 		info.Cause = fmt.Errorf("listener %q: handshake: %w", l.name, err)
 		return nil, info.Cause
 	}
+	return accept(f, conn), nil
+}
+
+// accept is f, which was answered early, and what its connection has become.
+func accept(f network.Flow, conn network.Conn) *acceptedFlow {
 	a := &acceptedFlow{Flow: f, conn: conn}
-	a.socket, _ = f.(*socketFlow)
-	return a, nil
+	switch f := f.(type) {
+	case *socketFlow:
+		a.socket = f
+	case *acceptedFlow:
+		a.socket = f.socket
+	}
+	return a
 }
 
 func withTimeout(ctx context.Context, c *chain) (context.Context, context.CancelFunc) {
