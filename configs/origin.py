@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An HTTP origin for the examples: what is PUT comes back.
 
-usage: origin.py PORT
+usage: origin.py PORT [ADDRESS]
 """
 
 import http.server
@@ -50,6 +50,7 @@ class Origin(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Origin)
+address = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+server = http.server.ThreadingHTTPServer((address, int(sys.argv[1])), Origin)
 print("ready", flush=True)
 server.serve_forever()
