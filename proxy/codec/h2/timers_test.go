@@ -305,3 +305,22 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 		b.Abort(net.ErrClosed)
 	})
 }
+
+// A client that is turned away opens no more streams; the one that is open has
+// all the time it wants, until a drain sets it a limit.
+func TestTurnedAwayIsNoDrain(t *testing.T) {
+	cfg := h2.Config{DrainTimeout: time.Minute, Ending: func() bool { return true }}
+	memory(t, h2.Config{}, cfg, echo, func(t *testing.T, cc *h2.ClientConn, _ *memConn, stop context.CancelFunc, served <-chan error) {
+		st := open(t, cc)
+		synctest.Wait()
+		if cc.CanOpen() {
+			t.Error("room although the server turned us away")
+		}
+		time.Sleep(time.Hour) // of the test's own clock
+		start := time.Now()
+		stop()
+		expectReset(t, st)
+		elapsed(t, start, time.Minute)
+		<-served
+	})
+}
