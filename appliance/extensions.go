@@ -9,6 +9,7 @@ import (
 	internallisteners "culvert/internal-listeners"
 	"culvert/proxy/codec"
 	"culvert/proxy/hcm"
+	"culvert/proxy/httpfilter/dynamicforwardproxy"
 	"culvert/proxy/httpfilter/router"
 	"culvert/proxy/network"
 	"culvert/proxy/tcpproxy"
@@ -16,6 +17,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	internal_listenerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
+	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_forward_proxy/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcp_proxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -52,6 +54,13 @@ func (b *builder) httpFilter(f *hcmv3.HttpFilter) (codec.Filter, error) {
 	case *routerv3.Router:
 		r, err := router.New(m, b.routerDeps())
 		return r, field.At("typed_config", err)
+	case *dfpv3.FilterConfig:
+		d, err := dynamicforwardproxy.New(m, dynamicforwardproxy.Deps{
+			Clusters: func(name string) (dynamicforwardproxy.Cluster, bool) {
+				return found[dynamicforwardproxy.Cluster](b.g.clusters.Get(name))
+			},
+		})
+		return d, field.At("typed_config", err)
 	}
 	return nil, notFound(f, f.GetTypedConfig())
 }

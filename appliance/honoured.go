@@ -5,6 +5,7 @@ import (
 	"culvert/proxy/accesslog"
 	"culvert/proxy/cluster"
 	"culvert/proxy/hcm"
+	"culvert/proxy/httpfilter/dynamicforwardproxy"
 	"culvert/proxy/httpfilter/router"
 	"culvert/proxy/listener"
 	"culvert/proxy/route"
@@ -29,6 +30,6 @@ func Honoured() field.Honoured {
 		"culvert.v1.NetstackListener": "address port listener",
 	}
 	h.Merge(accesslog.Honoured(), cluster.Honoured(), hcm.Honoured(), listener.Honoured(), route.Honoured(),
-		router.Honoured(), tcpproxy.Honoured(), transport.Honoured())
+		router.Honoured(), dynamicforwardproxy.Honoured(), tcpproxy.Honoured(), transport.Honoured())
 	return h
 }
