@@ -4,6 +4,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PKGS     ?= ./...
+FLAGS    ?=
 FUZZTIME ?= 10s
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -26,11 +27,11 @@ demo: build ## show it all work in under a minute; changes nothing on the host (
 
 .PHONY: test
 test: ## run the tests; what this machine lacks is skipped and listed at the end
-	@$(GO) test -json -count=1 $(PKGS) | $(GO) run ./test/report
+	@$(GO) test -json -count=1 $(FLAGS) $(PKGS) | $(GO) run ./test/report
 
 .PHONY: test-race
 test-race: ## run the tests under the race detector (needs a C compiler)
-	@CGO_ENABLED=1 $(GO) test -race -json -count=1 $(PKGS) | $(GO) run ./test/report
+	@CGO_ENABLED=1 $(GO) test -race -json -count=1 $(FLAGS) $(PKGS) | $(GO) run ./test/report
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (default 10s)
