@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"culvert/proxy/codec"
@@ -18,6 +19,7 @@ func (e *exchange) admit() (chain, *codec.LocalReply) {
 	if reply := e.check(); reply != nil {
 		return nil, reply
 	}
+	e.stripPort()
 	e.dressRequest()
 	d := e.hcm.routes.Match(e.Request, randomNumber())
 	if d == nil {
@@ -64,6 +66,23 @@ func (e *exchange) check() *codec.LocalReply {
 		return &codec.LocalReply{Status: 404, Details: "absolute_path_rejected", Reason: network.ReasonNoRoute}
 	}
 	return nil
+}
+
+// stripPort takes the port off the authority that routes and logs see. That of a
+// CONNECT is where it goes, and is kept for the upstream.
+func (e *exchange) stripPort() {
+	opt := &e.hcm.opt
+	if !opt.stripAnyPort && !opt.stripLocalPort {
+		return
+	}
+	local := ""
+	if a := e.Info.LocalAddress; a.Kind == network.AddressIP {
+		local = ":" + strconv.Itoa(int(a.IP.Port()))
+	}
+	port := route.StripPort(e.Request, opt.stripAnyPort, local)
+	if port != "" && e.Request.IsConnect() {
+		e.Info.SetFilterState(route.StateConnectPort, port)
+	}
 }
 
 func (e *exchange) countAction(r *route.Route) {

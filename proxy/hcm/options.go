@@ -41,6 +41,7 @@ type options struct {
 
 	generateID, preserveID, returnID bool
 	remoteIsEdge, skipXFF            bool
+	stripAnyPort, stripLocalPort     bool
 	logNewRequest, logTunnel         bool
 }
 
@@ -54,6 +55,7 @@ func newOptions(m *hcmv3.HttpConnectionManager, serverName string) (options, err
 		remoteIsEdge: m.GetUseRemoteAddress().GetValue(), skipXFF: m.GetSkipXffAppend(),
 		logNewRequest: m.GetAccessLogOptions().GetFlushAccessLogOnNewRequest(),
 		logTunnel:     m.GetAccessLogOptions().GetFlushLogOnTunnelSuccessfullyEstablished(),
+		stripAnyPort:  m.GetStripAnyHostPort(), stripLocalPort: m.GetStripMatchingHostPort(),
 		removeDetails: m.GetProxyStatusConfig().GetRemoveDetails(),
 	}
 	o.proxyName = firstOf(m.GetProxyStatusConfig().GetLiteralProxyName(), o.serverName)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/proxy/codec"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/httpfilter/router"
 	"culvert/proxy/network"
@@ -31,7 +32,13 @@ type wire struct {
 // serve puts a connection manager on a socket, over TLS if secure.
 func serve(t *testing.T, text string, c router.Cluster, secure bool) *wire {
 	t.Helper()
-	w := &wire{bench: newBench(t, text, c, nil), errs: make(chan error, 16)}
+	return serveWith(t, text, c, nil, secure)
+}
+
+// serveWith is serve with filters of the test's own.
+func serveWith(t *testing.T, text string, c router.Cluster, filters map[string]codec.Filter, secure bool) *wire {
+	t.Helper()
+	w := &wire{bench: newBench(t, text, c, filters), errs: make(chan error, 16)}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

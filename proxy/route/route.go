@@ -14,12 +14,14 @@ type Route struct {
 	Direct   *DirectResponse
 	Redirect *Redirect
 
-	match *matcher
+	match     *matcher
+	mutations mutations
 }
 
 func (c *compiler) route(r *routev3.Route) (*Route, error) {
 	out := &Route{Name: r.GetName()}
-	var matchErr, err error
+	var matchErr, mutationErr, err error
+	out.mutations, mutationErr = newMutations(r)
 	out.match, matchErr = newMatcher(r.GetMatch())
 	switch a := r.GetAction().(type) {
 	case *routev3.Route_Route:
@@ -34,7 +36,7 @@ func (c *compiler) route(r *routev3.Route) (*Route, error) {
 	default:
 		err = field.Errorf("", "a route needs the action route, redirect or direct_response")
 	}
-	return out, field.Join(field.At("match", matchErr), err)
+	return out, field.Join(field.At("match", matchErr), mutationErr, err)
 }
 
 // UpgradeFor is what the route says of an upgrade type, nil if nothing. Types

@@ -23,6 +23,7 @@ type Table struct {
 	name       string
 	ignorePort bool
 	hosts      hostIndex
+	mutations  mutations
 }
 
 // Decision is the route a request takes.
@@ -33,6 +34,8 @@ type Decision struct {
 	// Cluster is the cluster picked for this request, empty where the action
 	// is no forwarding or its cluster header is missing.
 	Cluster string
+
+	levels [3]mutations // route, virtual host, table
 }
 
 // compiler carries what the parts of one table share while it is built.
@@ -60,6 +63,9 @@ func New(rc *routev3.RouteConfiguration, d Deps) (*Table, error) {
 	t := &Table{name: rc.GetName(), ignorePort: rc.GetIgnorePortInHostMatching()}
 	t.hosts.init()
 	var errs []error
+	var mutationErr error
+	t.mutations, mutationErr = newMutations(rc)
+	errs = append(errs, mutationErr)
 	for i, vh := range rc.GetVirtualHosts() {
 		h, err := c.virtualHost(vh)
 		errs = append(errs, field.At(field.Index("virtual_hosts", i), err))
@@ -89,7 +95,7 @@ func (t *Table) Match(req *codec.Request, random uint64) *Decision {
 		if !r.match.matches(req) {
 			continue
 		}
-		d := &Decision{Route: r, VirtualHost: vh.name}
+		d := &Decision{Route: r, VirtualHost: vh.name, levels: [3]mutations{r.mutations, vh.mutations, t.mutations}}
 		if r.Forward != nil {
 			d.Cluster = r.Forward.pick(req, random)
 		}

@@ -6,6 +6,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"culvert/configs/field"
+	"culvert/proxy/transport/proxyprotocol"
 )
 
 // Upgrade is what a route says of one upgrade type.
@@ -20,6 +21,8 @@ type Upgrade struct {
 type Connect struct {
 	// AllowPost terminates a POST as if it were a CONNECT.
 	AllowPost bool
+	// ProxyHeader makes what the far half reads first; nil: nothing.
+	ProxyHeader *proxyprotocol.Encoder
 }
 
 // TypeConnect is the upgrade type of a CONNECT without a protocol.
@@ -42,6 +45,11 @@ func newUpgrades(list []*routev3.RouteAction_UpgradeConfig) (map[string]*Upgrade
 			continue
 		}
 		up.Connect = &Connect{AllowPost: cc.GetAllowPost()}
+		if pp := cc.GetProxyProtocolConfig(); pp != nil {
+			var err error
+			up.Connect.ProxyHeader, err = proxyprotocol.NewEncoder(pp)
+			errs = append(errs, field.At(at+".connect_config.proxy_protocol_config", err))
+		}
 		switch kind {
 		case "connect":
 		case "connect-udp":

@@ -9,13 +9,17 @@ import (
 )
 
 type virtualHost struct {
-	name   string
-	routes []*Route
+	name      string
+	routes    []*Route
+	mutations mutations
 }
 
 func (c *compiler) virtualHost(vh *routev3.VirtualHost) (*virtualHost, error) {
 	h := &virtualHost{name: vh.GetName()}
 	var errs []error
+	var mutationErr error
+	h.mutations, mutationErr = newMutations(vh)
+	errs = append(errs, mutationErr)
 	for i, r := range vh.GetRoutes() {
 		route, err := c.route(r)
 		errs = append(errs, field.At(field.Index("routes", i), err))

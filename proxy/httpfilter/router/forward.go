@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/format"
 	"culvert/proxy/route"
 )
 
 // forward sends the request to the cluster as HTTP and returns with the final
 // response head.
-func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *route.Forward) error {
+func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, d *route.Decision) error {
+	f := d.Route.Forward
 	hop, err := x.Info.NextHop()
 	if err != nil {
 		return connectFailed(ctx, x.Info, err)
@@ -19,6 +21,7 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, f *r
 	f.Rewrite(x.Request)
 	timeout := answerWithin(x.Request, f)
 	head := upstreamHead(x)
+	d.MutateRequest(&head.Header, &format.Context{Info: x.Info, Request: x.Request})
 	codec.AddHop(&head.Header, hop)
 	if !r.quiet && timeout > 0 {
 		head.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(timeout.Milliseconds(), 10))

@@ -2,6 +2,7 @@ package router
 
 import (
 	"culvert/proxy/codec"
+	"culvert/proxy/route"
 )
 
 // upstreamHead is the request as the upstream sees it. A plain CONNECT has
@@ -14,6 +15,7 @@ func upstreamHead(x *codec.Exchange) *codec.Request {
 	codec.StripHopByHop(&head.Header)
 	switch {
 	case head.IsConnect():
+		head.Authority = connectAuthority(x)
 		head.Scheme, head.Path, head.HasPath = "", "", false
 		head.Header.Del("content-length")
 		head.EndStream = false // its end follows the answer, as its bytes do
@@ -26,6 +28,15 @@ func upstreamHead(x *codec.Exchange) *codec.Request {
 		head.EndStream = x.Request.EndStream && x.RequestBody == nil
 	}
 	return &head
+}
+
+// connectAuthority is where a CONNECT goes, with the port that the connection
+// manager has stripped from what routes see.
+func connectAuthority(x *codec.Exchange) string {
+	if port, ok := x.Info.FilterState[route.StateConnectPort].(string); ok {
+		return route.WithPort(x.Request.Authority, port)
+	}
+	return x.Request.Authority
 }
 
 // settleAnswer makes the answer to an upgrade one of the version it was asked

@@ -9,6 +9,7 @@ import (
 
 	"culvert/configs/field"
 	"culvert/proxy/codec"
+	"culvert/proxy/format"
 	"culvert/proxy/network"
 	"culvert/proxy/route"
 )
@@ -38,16 +39,18 @@ type Router struct {
 	deps Deps
 	// quiet: no x-envoy- fields are added.
 	quiet bool
+	// noEarly refuses a CONNECT behind which bytes came before its answer.
+	noEarly bool
 }
 
 // Honoured declares the fields this package reads.
 func Honoured() field.Honoured {
-	return field.Honoured{"envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers"}
+	return field.Honoured{"envoy.extensions.filters.http.router.v3.Router": "suppress_envoy_headers reject_connect_request_early_data"}
 }
 
 // New compiles the filter.
 func New(m *routerv3.Router, d Deps) (*Router, error) {
-	return &Router{deps: d, quiet: m.GetSuppressEnvoyHeaders()}, nil
+	return &Router{deps: d, quiet: m.GetSuppressEnvoyHeaders(), noEarly: m.GetRejectConnectRequestEarlyData().GetValue()}, nil
 }
 
 // Terminal says that nothing may follow this filter.
@@ -59,6 +62,15 @@ func (r *Router) RoundTrip(ctx context.Context, x *codec.Exchange, _ codec.Round
 	if !ok || d == nil {
 		return &codec.LocalReply{Status: 404, Flags: network.FlagNR, Details: "route_not_found", Reason: network.ReasonNoRoute}
 	}
+	err := r.act(ctx, x, d)
+	if err == nil && x.Response != nil {
+		d.MutateResponse(&x.Response.Header, &format.Context{Info: x.Info, Request: x.Request, Response: x.Response})
+	}
+	return err
+}
+
+// act does what the decision says, before the response is changed.
+func (r *Router) act(ctx context.Context, x *codec.Exchange, d *route.Decision) error {
 	switch {
 	case d.Route.Direct != nil:
 		answerDirect(x, d.Route.Direct)
@@ -76,10 +88,10 @@ func (r *Router) RoundTrip(ctx context.Context, x *codec.Exchange, _ codec.Round
 		}
 	}
 	x.Info.Cluster = d.Cluster
-	if forward.Terminates(x.Request.Method, x.Request.Protocol) != nil {
-		return r.terminate(ctx, x, c)
+	if connect := forward.Terminates(x.Request.Method, x.Request.Protocol); connect != nil {
+		return r.terminate(ctx, x, c, connect)
 	}
-	return r.forward(ctx, x, c, forward)
+	return r.forward(ctx, x, c, d)
 }
 
 func answerDirect(x *codec.Exchange, d *route.DirectResponse) {

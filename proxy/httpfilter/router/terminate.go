@@ -2,17 +2,27 @@ package router
 
 import (
 	"context"
+	"fmt"
 
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
+	"culvert/proxy/route"
 )
 
 // terminate opens the far half of a tunnel that ends here. Only when it is open
 // does the client get its 200; what it sent before then has waited in its
 // stream.
-func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster) error {
+func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster, connect *route.Connect) error {
+	if r.noEarly && hasEarlyData(x.Stream) {
+		return &codec.LocalReply{Status: 400, Details: "early_connect_data", Reason: network.ReasonDenied}
+	}
 	x.Info.Attempts++
-	conn, handler, err := c.OpenFor(ctx, x.Request, x.Info)
+	head := *x.Request
+	head.Authority = connectAuthority(x)
+	conn, handler, err := c.OpenFor(ctx, &head, x.Info)
+	if err == nil && conn != nil {
+		err = introduce(conn, connect, x.Info)
+	}
 	if err == nil && handler != nil {
 		x.Upstream.Served, err = r.passOn(ctx, x, handler)
 	}
@@ -23,6 +33,29 @@ func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster) er
 	x.Response = &codec.Response{Status: 200}
 	x.Info.Details = "via_upstream"
 	return nil
+}
+
+// introduce sends the PROXY header that the far half reads first.
+func introduce(conn network.Conn, connect *route.Connect, info *network.StreamInfo) error {
+	if connect.ProxyHeader == nil {
+		return nil
+	}
+	header, err := connect.ProxyHeader.Header(info, nil)
+	if err == nil {
+		_, err = conn.Write(header)
+	}
+	if err != nil {
+		conn.Abort(err)
+		return fmt.Errorf("PROXY header: %w", err)
+	}
+	return nil
+}
+
+// hasEarlyData reports whether a client has sent payload before it was answered,
+// where its codec can tell.
+func hasEarlyData(s codec.ServerStream) bool {
+	early, ok := s.(interface{ EarlyData() bool })
+	return ok && early.EarlyData()
 }
 
 // passOn hands the CONNECT, unanswered, to the handler of an internal listener,
