@@ -2,6 +2,7 @@ package examples
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,9 +54,8 @@ func prove(t *testing.T, p proof) {
 		need.TUN(t)
 	}
 	dir := place(t)
-	run(t, dir, p.script())
-	if t.Failed() {
-		return
+	if err := run(t, dir, p.script()); err != nil {
+		t.Fatal(err)
 	}
 	var want uint64 = 2 * exchangeBytes * p.exchanges()
 	if got := received(t, dir); got < want {
@@ -79,13 +79,13 @@ func place(t *testing.T) string {
 
 // run runs a script on a host of its own. Whatever it started ends with it, also
 // when it is killed.
-func run(t *testing.T, dir, script string) {
+func run(t *testing.T, dir, script string) error {
 	t.Helper()
 	var out bytes.Buffer
 	cmd := topology.New(t).Host("example").Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", script)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment(dir), &out, &out
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	late := time.AfterFunc(provenWithin, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
@@ -93,15 +93,13 @@ func run(t *testing.T, dir, script string) {
 		err = fmt.Errorf("not done after %v", provenWithin)
 	}
 	logs := logsIn(t, dir)
+	t.Logf("%s\n%s", out.Bytes(), logs)
 	for _, sign := range []string{"panic:", "fatal error:", "DATA RACE"} {
 		if strings.Contains(logs, sign) {
-			t.Errorf("a log has %q", sign)
+			err = errors.Join(err, fmt.Errorf("a log has %q", sign))
 		}
 	}
-	if err != nil {
-		t.Errorf("%v", err)
-	}
-	t.Logf("%s\n%s", out.Bytes(), logs)
+	return err
 }
 
 // environment is the test's own, where culvert is in PATH and no proxy is set.

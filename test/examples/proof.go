@@ -49,10 +49,14 @@ func (p proof) capturesPackets() bool { return strings.Contains(p.text, "tcp_lis
 
 // programs is what the commands need besides culvert and a Unix system.
 func (p proof) programs() (list []string) {
-	for _, name := range []string{"curl", "ip", "openssl", "python3", "squid"} {
-		if regexp.MustCompile(`(?m)(^|[|(] ?|exec \w+ )` + name + ` `).MatchString(strings.Join(p.lines, "\n")) {
+	commands := strings.Join(p.lines, "\n")
+	for _, name := range []string{"curl", "ip", "python3", "squid"} {
+		if regexp.MustCompile(`(?m)(^|[ (])` + name + ` `).MatchString(commands) {
 			list = append(list, name)
 		}
+	}
+	if strings.Contains(commands, "make_certificates.sh") {
+		list = append(list, "openssl")
 	}
 	return list
 }
