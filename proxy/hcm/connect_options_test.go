@@ -1,9 +1,11 @@
 package hcm
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"culvert/proxy/codec"
 	"culvert/proxy/httpfilter/router"
 	"culvert/proxy/network"
+	"culvert/tunnel"
 )
 
 // D08: routes see the authority without its port, the upstream with it.
@@ -96,6 +99,36 @@ func TestMutationsOnTheWay(t *testing.T) {
 		}
 		if !res.Header.Has("x-code") {
 			t.Errorf("the client saw %v", res.Header)
+		}
+	})
+}
+
+// E13: the cluster bounds how long a tunnel lives, in every mode.
+func TestE13EveryMode(t *testing.T) {
+	forModes(t, func(t *testing.T, m tunnel.Mode) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { // ends with the one connection
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.SetDeadline(time.Now().Add(soon))
+			if _, err := c.Read(make([]byte, 1)); !network.IsReset(err) {
+				t.Errorf("the origin read %v, want a reset", err)
+			}
+			_ = c.Close()
+		})
+		t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+		c := realCluster(t, fmt.Sprintf(`{"name":"c","common_http_protocol_options":{"max_stream_duration":"0.2s"},
+			"load_assignment":{"cluster_name":"c","endpoints":[{"lb_endpoints":[{"endpoint":{"address":
+			{"socket_address":{"address":"127.0.0.1","port_value":%d}}}}]}]}}`, ln.Addr().(*net.TCPAddr).Port))
+		s := serve(t, with(terminateRoute+","+postRoute, ""), c, m.Secure).tunnelOf(m)
+		if _, err := s.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			t.Errorf("the client read %v, want a reset", err)
 		}
 	})
 }
