@@ -73,10 +73,15 @@ func TestE01HTTP1(t *testing.T) {
 
 // E10, G22: an origin that resets is a reset to the client, not an end.
 func TestE10HTTP1OriginResets(t *testing.T) {
-	w := serve(t, with(terminateRoute, ""), tcpOrigin(t, func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }), false)
+	w := serve(t, with(terminateRoute, ""), tcpOrigin(t, func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 1)) // not before the tunnel is there
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	}), false)
 	c := w.dial1()
 	defer c.Close()
 	_, br := ask(t, c, "CONNECT", "CONNECT foo.lyft.com:80 HTTP/1.1\r\nHost: foo.lyft.com:80\r\n\r\n")
+	mustWrite(t, c, "x")
 	if _, err := br.ReadByte(); !network.IsReset(err) {
 		t.Errorf("read: %v, want a reset", err)
 	}
