@@ -96,7 +96,7 @@ func (p proof) script() string {
 	}
 	b.WriteString(traffic + end)
 	if slices.Contains(idleInside, p.name) {
-		b.WriteString(end)
+		b.WriteString(endAgain)
 	}
 	b.WriteString(epilogue)
 	return b.String()
@@ -118,7 +118,9 @@ await() { # pid, log
 
 const (
 	traffic = "cat /proc/net/dev >traffic\necho \"+ $(date +%T.%3N) the end\"\n"
-	end     = "for pid in \"${culverts[@]}\"; do kill -TERM \"$pid\"; done\n"
+	end     = `for pid in "${culverts[@]}"; do kill -TERM "$pid"; done` + "\n"
+	// Two signals at once may arrive as one.
+	endAgain = `for pid in "${culverts[@]}"; do while kill -TERM "$pid" 2>/dev/null; do sleep 0.1; done; done` + "\n"
 )
 
 const epilogue = `for pid in "${culverts[@]}"; do wait "$pid" || { echo "culvert ended with $?"; exit 1; }; done
