@@ -50,7 +50,7 @@ var layers = [][]string{
 
 // sameLayer are the imports within a layer that are meant.
 var sameLayer = map[string][]string{
-	"proxy/accesslog": {"proxy/format"}, // a log line is a format with a sink
+	"proxy/accesslog": {"proxy/format"},                // a log line is a format with a sink
 	"proxy/transport": {"proxy/stats", "proxy/format"}, // TLVs and authorities are formats
 }
 
