@@ -121,9 +121,11 @@ func (g *generation) accept(l *listener.Listener, ln net.Listener) {
 }
 
 // retire tells the generation to drain, and returns at once: no new connections
-// on its sockets, GOAWAY to multiplexed ones.
+// on its sockets, GOAWAY to multiplexed ones, none kept for later to its
+// upstreams.
 func (g *generation) retire() {
 	g.beginDrain()
+	g.clusters.Quiesce()
 	g.closeSockets()
 }
 

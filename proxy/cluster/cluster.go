@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/configs/field"
@@ -46,6 +47,7 @@ type Cluster struct {
 
 	mu       sync.Mutex
 	pools    map[httpKey]*pool // guarded by mu
+	quiet    atomic.Bool       // connections are not kept for later
 	draining bool              // guarded by mu
 	stopped  bool              // guarded by mu: no more work begins
 	empty    chan struct{}     // guarded by mu: closed when the last pool goes, nil if nobody waits

@@ -35,6 +35,17 @@ func (c *Cluster) Drain(ctx context.Context) {
 	}
 }
 
+// Quiesce keeps no connection for later: what is idle ends, and what is not
+// ends with its last stream. New streams are served as before. It returns at
+// once and is not taken back: a configuration that has been replaced must not be
+// held by connections that nobody uses.
+func (c *Cluster) Quiesce() {
+	c.quiet.Store(true)
+	for _, p := range c.allPools() {
+		p.endIdle()
+	}
+}
+
 func (c *Cluster) stop() {
 	c.beginDrain(errStopped)
 	c.mu.Lock()

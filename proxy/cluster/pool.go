@@ -356,6 +356,17 @@ func (p *pool) drain(cause error) {
 	}
 }
 
+// endIdle ends the connections that carry nothing.
+func (p *pool) endIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pc := range p.conns {
+		if pc.active == 0 {
+			pc.conn.Drain()
+		}
+	}
+}
+
 // close ends the connections now.
 func (p *pool) close(cause error) {
 	p.mu.Lock()

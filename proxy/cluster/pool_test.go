@@ -190,6 +190,29 @@ func TestG28PoolShares(t *testing.T) {
 	})
 }
 
+// A cluster that is quiet keeps nothing: the idle connection ends, the one in
+// use ends with its last stream, and a new stream is still served.
+func TestPoolQuiesces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPoolRig(t, static1("192.0.2.1:443"))
+		r.room = 1
+		busy, idle := r.open(t), r.open(t)
+		_ = idle.Close()
+		r.Quiesce()
+		synctest.Wait()
+		if got := r.value("upstream_cx_active"); got != 1 {
+			t.Errorf("%d connections, want the one in use", got)
+		}
+		late := r.open(t)
+		_ = busy.Close()
+		_ = late.Close()
+		synctest.Wait()
+		if got := r.value("upstream_cx_active"); got != 0 {
+			t.Errorf("%d connections are kept", got)
+		}
+	})
+}
+
 // Those who come while a connection is made wait for it instead of making one
 // each.
 func TestPoolSharesTheDial(t *testing.T) {

@@ -154,8 +154,12 @@ func (pc *pooled) release() {
 	defer p.mu.Unlock()
 	pc.active--
 	p.active--
-	if pc.active == 0 && pc.opened >= p.c.http.maxRequests {
+	switch {
+	case pc.active > 0:
+	case pc.opened >= p.c.http.maxRequests:
 		p.c.n.cxMaxRequests.Inc()
+		pc.conn.Drain()
+	case p.c.quiet.Load():
 		pc.conn.Drain()
 	}
 	p.serveLocked()

@@ -87,6 +87,13 @@ func (s *Set) Run(ctx context.Context) error {
 	return nil
 }
 
+// Quiesce tells all clusters to keep no connection for later.
+func (s *Set) Quiesce() {
+	for _, c := range s.order {
+		c.Quiesce()
+	}
+}
+
 // Drain drains all clusters at once and returns when they are drained or ctx
 // ends.
 func (s *Set) Drain(ctx context.Context) {

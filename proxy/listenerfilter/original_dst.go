@@ -44,7 +44,7 @@ func (OriginalDst) Inspect(_ context.Context, p *network.Peek) error {
 	case controlErr != nil:
 		return fmt.Errorf("original destination: %w", controlErr)
 	case err != nil:
-		return nil // nothing was redirected, or nothing here can be
+		return nil //nolint:nilerr // nothing was redirected, or nothing here can be
 	}
 	if a := network.IPAddress(original); a != info.DirectLocalAddress {
 		info.LocalAddress = a

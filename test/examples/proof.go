@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -71,11 +70,6 @@ func (p proof) exchanges() (n uint64) {
 	return n
 }
 
-// idleInside is the examples in which a connection kept for the next request goes
-// through an internal listener. A drain waits for it as for any flow, so that
-// here it takes a second signal to end.
-var idleInside = []string{"encapsulate_http_in_http2_connect"}
-
 // script runs the commands. What runs until the end says into its log that it is
 // ready before the next line starts; at the end each culvert is asked to end,
 // and does, cleanly.
@@ -94,11 +88,7 @@ func (p proof) script() string {
 			b.WriteString("culverts+=($!)\n")
 		}
 	}
-	b.WriteString(traffic + end)
-	if slices.Contains(idleInside, p.name) {
-		b.WriteString(endAgain)
-	}
-	b.WriteString(epilogue)
+	b.WriteString(traffic + end + epilogue)
 	return b.String()
 }
 
@@ -119,8 +109,6 @@ await() { # pid, log
 const (
 	traffic = "cat /proc/net/dev >traffic\necho \"+ $(date +%T.%3N) the end\"\n"
 	end     = `for pid in "${culverts[@]}"; do kill -TERM "$pid"; done` + "\n"
-	// Two signals at once may arrive as one.
-	endAgain = `for pid in "${culverts[@]}"; do while kill -TERM "$pid" 2>/dev/null; do sleep 0.1; done; done` + "\n"
 )
 
 const epilogue = `for pid in "${culverts[@]}"; do wait "$pid" || { echo "culvert ended with $?"; exit 1; }; done

@@ -39,7 +39,6 @@ var (
 	errStreamClosed   = errors.New("stream is closed")
 	errHandlerDone    = errors.New("handler returned with the stream open")
 	errNotUpgrade     = errors.New("101 to a request that asked for no upgrade")
-	errAnswered       = errors.New("the rest of the request is not wanted")
 )
 
 // Errors that a peer causes.

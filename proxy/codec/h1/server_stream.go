@@ -55,6 +55,9 @@ func (s serverStream) WriteResponse(res *codec.Response) error {
 		return err
 	}
 	st.setAnswered(a)
+	if a.switched {
+		st.stopWatching() // before the peer is told that it may send
+	}
 	_, err = st.c.nc.Write(buf)
 	st.c.out.keep(buf)
 	if err != nil {

@@ -40,13 +40,6 @@ func timed(ctx context.Context, cfg h1.Config, h codec.ServerHandler) (peer *mem
 	}
 }
 
-func noRequest(t *testing.T) codec.ServerHandler {
-	return func(_ context.Context, s codec.ServerStream) {
-		t.Errorf("%s %s was served", s.Request().Method, s.Request().Path)
-		reply(t, s, 200, "")
-	}
-}
-
 func answer204(t *testing.T) codec.ServerHandler {
 	return func(_ context.Context, s codec.ServerStream) { reply(t, s, 204, ""); _ = s.Close() }
 }

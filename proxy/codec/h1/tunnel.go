@@ -21,14 +21,20 @@ func (st *stream) TunnelConn() network.Conn {
 	if !up {
 		return nil
 	}
-	st.c.clock.wake()
-	st.c.in.hold()
-	st.c.clock.resume()
+	st.stopWatching()
 	t := tunnelConn{st}
 	if st.c.in.buffered() > 0 || st.c.in.ended() != nil {
 		return &aheadConn{t}
 	}
 	return &bareConn{t}
+}
+
+// stopWatching keeps the watcher of a leaving peer from reading what may be
+// payload: whoever takes the tunnel finds the connection with nothing read ahead.
+func (st *stream) stopWatching() {
+	st.c.clock.wake()
+	st.c.in.hold()
+	st.c.clock.resume()
 }
 
 // tunnelConn is the verbs that both kinds share.

@@ -21,7 +21,7 @@ var (
 	ErrConnClosed error = notProcessed("connection is closed")
 )
 
-// ErrNoExtendedConnect: the peer has not offered RFC 8441.
+// ErrNoExtendedConnect means that the peer has not offered RFC 8441.
 var ErrNoExtendedConnect = errors.New("peer does not support extended CONNECT")
 
 // notProcessed is an error after which sending again elsewhere is safe.

@@ -247,7 +247,7 @@ func TestRequestsAsTheHandlerSeesThem(t *testing.T) {
 			r.headers(1, true, tt.lines...)
 			got := next(t, seen)
 			tt.want.Proto = codec.HTTP2
-			if got.Header == nil || len(got.Header) == 0 {
+			if len(got.Header) == 0 {
 				got.Header = nil
 			}
 			if d := cmp.Diff(tt.want, *got); d != "" {

@@ -1,11 +1,10 @@
 package h2
 
-// Counter and Gauge are what Stats counts with; methods are called from any
-// goroutine.
-type (
-	Counter interface{ Inc() }
-	Gauge   interface{ Add(delta int64) }
-)
+// Counter counts events, from any goroutine.
+type Counter interface{ Inc() }
+
+// Gauge is a number that goes up and down, from any goroutine.
+type Gauge interface{ Add(delta int64) }
 
 // Stats are the codec's statistics, shared by all connections of a listener or
 // cluster. The names are Envoy's http2.*; every field must be set.

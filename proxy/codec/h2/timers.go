@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// ErrKeepalive: the peer did not answer a PING in time.
+// ErrKeepalive means that the peer did not answer a PING in time.
 var ErrKeepalive = errors.New("HTTP/2 keepalive timeout")
 
 // keepalivePing is the PING that asks whether the peer is there.
