@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,6 +233,29 @@ func (c *culvert) signal(s syscall.Signal) {
 	if err := c.cmd.Process.Signal(s); err != nil {
 		c.t.Fatalf("%s: signal %v: %v", c.name, s, err)
 	}
+}
+
+// freeze stops every thread of the process, and returns when none runs: a
+// signal that is sent is not yet a signal that has arrived.
+func (c *culvert) freeze() {
+	c.t.Helper()
+	c.signal(syscall.SIGSTOP)
+	eventually(c.t, soon, c.name+" is stopped", func() error {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		for _, stat := range stats {
+			text, err := os.ReadFile(stat)
+			if err != nil {
+				return err
+			}
+			if _, rest, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(rest, "T") {
+				return fmt.Errorf("%s: %.1s", stat, rest)
+			}
+		}
+		return nil
+	})
 }
 
 // kill is kill -9; it returns when the process is gone.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +33,7 @@ func TestGatewayGone(t *testing.T) {
 	}{
 		{"killed", func(_ *world, g *culvert) { g.kill() }, soon, soon},
 		// Its kernel goes on to answer, and to accept.
-		{"stopped", func(_ *world, g *culvert) { g.signal(syscall.SIGSTOP) }, pingTimeout, gatewayConnectTimeout + soon},
+		{"stopped", func(_ *world, g *culvert) { g.freeze() }, pingTimeout, gatewayConnectTimeout + soon},
 		// As if its machine were off: whatever it would send is lost.
 		{"vanished", func(w *world, _ *culvert) { w.gateway.Silent(clientAddress + "/32") }, pingTimeout, gatewayConnectTimeout + soon},
 	} {
