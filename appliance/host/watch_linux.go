@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +29,7 @@ const (
 type Change struct {
 	// Down: the interface was set down, and nothing leads to it any more.
 	Down bool
-	// Restored lists the steps that were made again, once it was up.
+	// Restored lists the steps that were made again while it was up.
 	Restored []string
 	// Err is why a step could not be made; the others before it were.
 	Err error
@@ -135,17 +136,24 @@ func concerns(b []byte) bool {
 	return false
 }
 
+func isDown(link netlink.Link) bool { return link.Attrs().Flags&net.FlagUp == 0 }
+
+// wentDown tells it once; made is what was put back just before.
+func (w *watcher) wentDown(made []string) {
+	if !w.down {
+		w.down = true
+		w.notify(Change{Down: true, Restored: made})
+	}
+}
+
 // look compares what is there with the plan, and makes what is missing.
 func (w *watcher) look(ctx context.Context) {
 	link, err := w.a.h.LinkByName(w.a.plan.Interface)
 	if err != nil { // it is gone, and its reader knows it
 		return
 	}
-	if link.Attrs().Flags&net.FlagUp == 0 {
-		if !w.down {
-			w.down = true
-			w.notify(Change{Down: true})
-		}
+	if isDown(link) {
+		w.wentDown(nil)
 		return
 	}
 	w.down = false
@@ -153,6 +161,12 @@ func (w *watcher) look(ctx context.Context) {
 	for _, part := range []func() error{again.addAddresses, again.addRoutes, again.addRules} {
 		if err = part(); err != nil {
 			break
+		}
+	}
+	if err != nil {
+		if now, lerr := w.a.h.LinkByName(w.a.plan.Interface); lerr != nil || isDown(now) {
+			w.wentDown(again.made) // meanwhile: that is why
+			return
 		}
 	}
 	switch {
