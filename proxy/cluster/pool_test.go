@@ -229,8 +229,10 @@ func TestPoolSharesTheDial(t *testing.T) {
 			t.Errorf("%d pending", got)
 		}
 		wg.Wait()
-		if len(r.made()) != 2 || r.value("upstream_cx_active") != 2 {
-			t.Errorf("%d connections, %d active", len(r.made()), r.value("upstream_cx_active"))
+		// Two have room for all. How much room one has is known only when it
+		// answers, and who asks meanwhile may have a few more made; never one each.
+		if n := len(r.made()); n < 2 || n > 5 || r.value("upstream_cx_active") != int64(n) {
+			t.Errorf("%d connections, %d active", n, r.value("upstream_cx_active"))
 		}
 		if r.value("upstream_rq_pending_active") != 0 || r.breaker.pending.active.Load() != 0 {
 			t.Error("somebody still counts as pending")
