@@ -50,8 +50,8 @@ type Config struct {
 	// TCPListener names the internal listener that gets all other captured TCP
 	// flows.
 	TCPListener string
-	// UDPListener names the one for UDP; while it is empty, UDP is answered
-	// with ICMP port unreachable. Others are not implemented yet.
+	// UDPListener must be empty: UDP is answered with ICMP port unreachable,
+	// and a name here is refused.
 	UDPListener string
 	// MaxPendingConnects bounds the flows not yet answered; a SYN beyond it is
 	// dropped, to be retransmitted.
