@@ -97,7 +97,7 @@ func New(m *hcmv3.HttpConnectionManager, d Deps) (*HCM, error) {
 // no new exchanges, and those that run may finish. When ctx ends the connection
 // is aborted.
 func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
-	conn, err := f.Accept(ctx)
+	accepted, err := f.Accept(ctx)
 	if err != nil {
 		return fmt.Errorf("http connection manager: accept: %w", err)
 	}
@@ -105,8 +105,8 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 	info.Kind = network.KindConnection
 	info.Publish()
 	// A drain is patient, and the end of a drain is what ctx may stand for.
-	defer context.AfterFunc(ctx, func() { conn.Abort(context.Cause(ctx)) })()
-	proto, conn, err := h.version(ctx, conn, info)
+	defer context.AfterFunc(ctx, func() { accepted.Abort(context.Cause(ctx)) })()
+	proto, conn, err := h.version(ctx, accepted, info)
 	if err != nil {
 		h.counts.cxProtocolError.Inc()
 		conn.Abort(err)
