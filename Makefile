@@ -54,6 +54,10 @@ check: vet ## what a reviewer expects to be green: vet, format, short tests
 bench: ## Go micro-benchmarks beside the code, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
 
+.PHONY: bench-hops
+bench-hops: build ## what three internal listeners cost in CPU seconds per GB (about four minutes)
+	$(GO) run ./bench internal-hops
+
 .PHONY: h2spec
 h2spec: ## run h2spec against the HTTP/2 core
 	test/h2spec/run.sh

@@ -1,0 +1,3 @@
+// Package process runs the programs that are measured and reads what the kernel
+// charges them.
+package process
