@@ -12,6 +12,7 @@ import (
 
 	"culvert/proxy/network"
 	"culvert/test/peer"
+	"culvert/test/program"
 	"culvert/test/topology"
 )
 
@@ -41,14 +42,14 @@ func (w *world) startApplication(t *testing.T, address, said string) *topology.C
 		t.Fatal(err)
 	}
 	app := w.app.Command(exe, applicationArg, address)
-	var log tail
+	var log program.Tail
 	app.Stdout, app.Stderr = &log, &log
 	if err := app.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, exchangeWithin, "the application is "+said, func() error {
-		if !strings.Contains(log.text(), said) {
-			return fmt.Errorf("it says %q", log.text())
+	program.Eventually(t, exchangeWithin, "the application is "+said, func() error {
+		if !strings.Contains(log.Text(), said) {
+			return fmt.Errorf("it says %q", log.Text())
 		}
 		return nil
 	})
@@ -76,7 +77,7 @@ func TestApplicationKilled(t *testing.T) {
 		address := net.JoinHostPort(origin4, "80")
 		srv := peer.Serve(t, w.origin.Listen("tcp", address), bothWaysUntilReset())
 		app := w.startApplication(t, address, "connected")
-		eventually(t, exchangeWithin, "bytes flow", func() error {
+		program.Eventually(t, exchangeWithin, "bytes flow", func() error {
 			for _, f := range capture.live() {
 				if f.State == "open" && f.Received > 1<<20 && f.Sent > 1<<20 {
 					return nil
@@ -95,7 +96,7 @@ func TestApplicationKilled(t *testing.T) {
 		capture, gateway := capture.in(t), gateway.in(t)
 		app := w.startApplication(t, net.JoinHostPort(silent4, "80"), "connecting")
 		for _, c := range []*culvert{capture, gateway} {
-			eventually(t, exchangeWithin, c.name+" knows of the connect", func() error {
+			program.Eventually(t, exchangeWithin, c.Name+" knows of the connect", func() error {
 				if live := c.live(); len(live) != 1 || live[0].State != "pending" {
 					return fmt.Errorf("%+v", live)
 				}
@@ -105,7 +106,7 @@ func TestApplicationKilled(t *testing.T) {
 		killed(t, app)
 		capture.awaitNoFlows()
 		gateway.awaitNoFlows()
-		if n := capture.stat("tun.culvert0.canceled_gone"); n != 1 {
+		if n := capture.Stat("tun.culvert0.canceled_gone"); n != 1 {
 			t.Errorf("canceled_gone is %d", n)
 		}
 	})

@@ -46,7 +46,7 @@ func TestManyFlows(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("%d flows in %v, over %d connections", flows, time.Since(start), capture.stat("cluster.gateway.upstream_cx_total"))
+	t.Logf("%d flows in %v, over %d connections", flows, time.Since(start), capture.Stat("cluster.gateway.upstream_cx_total"))
 	if len(failed) > 0 {
 		t.Errorf("of %d flows: %v", flows, failed)
 	}

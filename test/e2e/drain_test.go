@@ -9,6 +9,7 @@ import (
 
 	"culvert/proxy/network"
 	"culvert/test/peer"
+	"culvert/test/program"
 )
 
 // exitWithin is how long a culvert without flows may take to end.
@@ -32,7 +33,7 @@ func drainWorld(t *testing.T, captureArgs, gatewayArgs []string) (w *world, capt
 // awaitDraining waits until new flows are not wanted any more.
 func awaitDraining(c *culvert) {
 	c.t.Helper()
-	c.awaitLog(exitWithin, "msg=draining")
+	c.AwaitLog(exitWithin, "msg=draining")
 }
 
 func noNetworkLeft(t *testing.T, w *world, before []string) {
@@ -49,10 +50,10 @@ func TestDrain(t *testing.T) {
 	t.Run("capture", func(t *testing.T) {
 		t.Parallel()
 		w, capture, _, echo, live, before := drainWorld(t, []string{"--drain-time-s", "60"}, nil)
-		capture.signal(syscall.SIGTERM)
+		capture.Signal(syscall.SIGTERM)
 		awaitDraining(capture)
 		// The first SYN may be one that was wanted still.
-		eventually(t, soon, "new connects are refused", func() error {
+		program.Eventually(t, soon, "new connects are refused", func() error {
 			r := peer.Connect(t.Context(), w.app, "tcp", echo, soon)
 			r.Close()
 			if r.Outcome != peer.NetUnreachable {
@@ -64,7 +65,7 @@ func TestDrain(t *testing.T) {
 		if err := live.end(); err != nil {
 			t.Errorf("a flow that was open: %v", err)
 		}
-		if code := capture.exitsWithin(exitWithin); code != 0 {
+		if code := capture.ExitsWithin(exitWithin); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		noNetworkLeft(t, w, before)
@@ -72,9 +73,9 @@ func TestDrain(t *testing.T) {
 	t.Run("gateway", func(t *testing.T) {
 		t.Parallel()
 		w, _, gateway, echo, live, _ := drainWorld(t, nil, []string{"--drain-time-s", "60"})
-		gateway.signal(syscall.SIGTERM)
+		gateway.Signal(syscall.SIGTERM)
 		awaitDraining(gateway)
-		eventually(t, soon, "new connects are refused", func() error {
+		program.Eventually(t, soon, "new connects are refused", func() error {
 			r := peer.Connect(t.Context(), w.app, "tcp", echo, soon)
 			r.Close()
 			if r.Outcome != peer.NetUnreachable {
@@ -86,7 +87,7 @@ func TestDrain(t *testing.T) {
 		if err := live.end(); err != nil {
 			t.Errorf("a flow that was open: %v", err)
 		}
-		if code := gateway.exitsWithin(exitWithin); code != 0 {
+		if code := gateway.ExitsWithin(exitWithin); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	})
@@ -104,29 +105,29 @@ func TestDrain(t *testing.T) {
 	t.Run("second signal", func(t *testing.T) {
 		t.Parallel()
 		w, capture, _, _, live, before := drainWorld(t, []string{"--drain-time-s", "60"}, nil)
-		capture.signal(syscall.SIGTERM)
+		capture.Signal(syscall.SIGTERM)
 		awaitDraining(capture)
 		live.moves()
 		start := time.Now()
-		capture.signal(syscall.SIGTERM)
+		capture.Signal(syscall.SIGTERM)
 		if err := live.over(exitWithin); !network.IsReset(err) {
 			t.Errorf("an open flow: %v", err)
 		}
-		code := capture.exitsWithin(exitWithin)
+		code := capture.ExitsWithin(exitWithin)
 		t.Logf("exit code %d after %v", code, time.Since(start))
 		noNetworkLeft(t, w, before)
 	})
 	t.Run("second signal to the gateway", func(t *testing.T) {
 		t.Parallel()
 		_, _, gateway, _, live, _ := drainWorld(t, nil, []string{"--drain-time-s", "60"})
-		gateway.signal(syscall.SIGTERM)
+		gateway.Signal(syscall.SIGTERM)
 		awaitDraining(gateway)
 		live.moves()
-		gateway.signal(syscall.SIGTERM)
+		gateway.Signal(syscall.SIGTERM)
 		if err := live.over(exitWithin); !network.IsReset(err) {
 			t.Errorf("an open flow: %v", err)
 		}
-		gateway.exitsWithin(exitWithin)
+		gateway.ExitsWithin(exitWithin)
 	})
 }
 
@@ -134,12 +135,12 @@ func TestDrain(t *testing.T) {
 func cutOff(t *testing.T, c *culvert, live *liveTransfer, drain time.Duration) {
 	t.Helper()
 	start := time.Now()
-	c.signal(syscall.SIGTERM)
+	c.Signal(syscall.SIGTERM)
 	err := live.over(drain + exitWithin)
 	if took := time.Since(start); !network.IsReset(err) || took < drain {
 		t.Errorf("a flow that does not end: %v after %v", err, took)
 	}
-	if code := c.exitsWithin(exitWithin); code != 0 {
+	if code := c.ExitsWithin(exitWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -31,7 +31,7 @@ func TestGatewayGone(t *testing.T) {
 		// how long open flows may go on, and connects that begin after that
 		flows, connects time.Duration
 	}{
-		{"killed", func(_ *world, g *culvert) { g.kill() }, soon, soon},
+		{"killed", func(_ *world, g *culvert) { g.Kill() }, soon, soon},
 		// Its kernel goes on to answer, and to accept.
 		{"stopped", func(_ *world, g *culvert) { g.freeze() }, pingTimeout, gatewayConnectTimeout + soon},
 		// As if its machine were off: whatever it would send is lost.
@@ -89,7 +89,7 @@ func TestGatewayComesBack(t *testing.T) {
 	address := net.JoinHostPort(origin4, "80")
 	peer.Serve(t, w.origin.Listen("tcp", address), peer.Echo())
 	openFlow(t, w, address)
-	gateway.kill()
+	gateway.Kill()
 	if r := peer.Connect(t.Context(), w.app, "tcp", address, soon); r.Outcome != peer.NetUnreachable {
 		t.Errorf("without a gateway: %v", r)
 	}

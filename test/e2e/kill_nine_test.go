@@ -34,7 +34,7 @@ func TestKillNine(t *testing.T) {
 		t.Errorf("culvert captures by nothing: %v", networkOf(t, w.app))
 	}
 
-	capture.kill()
+	capture.Kill()
 	if diff := cmp.Diff(before, networkOf(t, w.app)); diff != "" {
 		t.Errorf("left of the capture (-before +after):\n%s", diff)
 	}
@@ -72,7 +72,7 @@ func TestKillNineOnAHost(t *testing.T) {
 	w.startGateway()
 	capture := w.start("capture", w.client, conf.yaml())
 	expect("captured,", tunnelled)
-	capture.kill()
+	capture.Kill()
 	expect("after kill -9,", direct)
 	left := added(before, networkOf(t, w.client))
 	ours := slices.IndexFunc(left, func(line string) bool {
@@ -85,8 +85,8 @@ func TestKillNineOnAHost(t *testing.T) {
 	// The next one starts over the remains, and takes them with it.
 	capture = w.start("capture", w.client, conf.yaml(), "--drain-time-s", "0")
 	expect("captured again,", tunnelled)
-	capture.signal(syscall.SIGTERM)
-	if code := capture.exitsWithin(exitWithin); code != 0 {
+	capture.Signal(syscall.SIGTERM)
+	if code := capture.ExitsWithin(exitWithin); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if diff := cmp.Diff(before, networkOf(t, w.client)); diff != "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/test/peer"
+	"culvert/test/program"
 )
 
 // liveTransfer is a conversation that goes on until it is told to end: a stream
@@ -79,7 +80,7 @@ func (l *liveTransfer) receive(v *peer.Verifier, total *atomic.Int64) error {
 func (l *liveTransfer) moves() {
 	l.t.Helper()
 	before := l.bytes.Load()
-	eventually(l.t, exchangeWithin, "the transfer goes on", func() error {
+	program.Eventually(l.t, exchangeWithin, "the transfer goes on", func() error {
 		if l.bytes.Load() < before+1<<20 {
 			return fmt.Errorf("%d bytes more", l.bytes.Load()-before)
 		}

@@ -4,11 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"culvert/test/leak"
+	"culvert/test/program"
 )
 
 // applicationArg makes this test binary the program of application_test.go.
@@ -37,7 +36,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := build(filepath.Join(dir, "culvert")); err != nil {
+	if binary, err = program.Build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -52,23 +51,6 @@ func runTests(m *testing.M) int {
 		}
 	}
 	return code
-}
-
-// build builds the binary as the Makefile does; where the tests look for races,
-// the binary does too.
-func build(path string) error {
-	args := []string{"build", "-o", path}
-	cgo := "CGO_ENABLED=0"
-	if raceEnabled {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	cmd := exec.Command("go", append(args, "culvert/cmd/culvert")...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build culvert: %w\n%s", err, out)
-	}
-	binary = path
-	return nil
 }
 
 // given reports whether the command line has a flag.

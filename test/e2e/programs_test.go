@@ -7,23 +7,19 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/program"
 	"culvert/test/topology"
 )
 
-// listenWithin is how long a server may take to start.
-const listenWithin = 20 * time.Second
-
 // programSize is the file that the real programs carry, bytes.
 func programSize() int64 {
-	if raceEnabled {
+	if program.Race {
 		return 8 << 20
 	}
 	return 100 << 20
@@ -116,33 +112,14 @@ func startSSHD(t *testing.T, w *world) (options []string) {
 	}
 }
 
-// serveProgram starts a server on the origin and waits until it listens. It ends
-// with the test. It sees the machine's files, except that it has the directory
-// below /run that sshd wants, and need not ask a name server what the origin is
-// called, as Python's does.
+// serveProgram starts a server on the origin and waits until it listens. It need
+// not ask a name server what the origin is called, as Python's does.
 func serveProgram(t *testing.T, w *world, address string, args ...string) {
 	t.Helper()
-	const script = `mount --bind "$0" /etc/hosts && mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"`
-	hosts := w.write("hosts-of-"+filepath.Base(args[0]), []byte(origin4+" origin.test\n"+origin6+" origin.test\n"))
-	cmd := w.origin.Command(need.Command(t, "sh"), append([]string{"-c", script, hosts}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	var log tail
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", args[0], log.text())
-		}
-	})
-	eventually(t, listenWithin, args[0]+" listens", func() error {
-		c, err := w.origin.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err
-	})
+	program.Server{
+		Host: w.origin, Args: args, Listens: []string{address},
+		Hosts: origin4 + " origin.test\n" + origin6 + " origin.test\n",
+	}.Start(t)
 }
 
 // run runs a program, which must succeed.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"culvert/test/peer"
+	"culvert/test/program"
 )
 
 // SIGHUP replaces the configuration, or changes nothing; a live transfer never
@@ -29,9 +30,9 @@ func TestReloadHup(t *testing.T) {
 		process *culvert
 		config  string
 	}{{capture, newCapture.yaml()}, {gateway, newGateway.yaml()}} {
-		c.process.configure(c.config)
-		c.process.signal(syscall.SIGHUP)
-		c.process.awaitLog(exitWithin, "configuration replaced")
+		c.process.Configure(c.config)
+		c.process.Signal(syscall.SIGHUP)
+		c.process.AwaitLog(exitWithin, "configuration replaced")
 		live.moves()
 	}
 	shortFlow(t, w, echo)
@@ -48,9 +49,9 @@ func TestReloadHup(t *testing.T) {
 		{gateway, strings.Replace(newGateway.yaml(), "cluster: destination", "cluster: destinatoin", 1),
 			[]string{"the old one stays", "gateway.yaml:", "destinatoin"}},
 	} {
-		c.process.configure(c.config)
-		c.process.signal(syscall.SIGHUP)
-		c.process.awaitLog(exitWithin, c.says...)
+		c.process.Configure(c.config)
+		c.process.Signal(syscall.SIGHUP)
+		c.process.AwaitLog(exitWithin, c.says...)
 		live.moves()
 	}
 	shortFlow(t, w, echo)
@@ -85,7 +86,7 @@ func records(w *world, name string) int {
 // behind.
 func awaitRecords(t *testing.T, w *world, name string, want int) {
 	t.Helper()
-	eventually(t, exitWithin, name+" has its records", func() error {
+	program.Eventually(t, exitWithin, name+" has its records", func() error {
 		if n := records(w, name); n != want {
 			return errors.New(name + " has another number of records: " + strings.Repeat("|", n))
 		}

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"culvert/test/peer"
+	"culvert/test/program"
 )
 
 // transferSize is what each direction carries in TestTransfer, bytes.
 func transferSize() int64 {
 	switch {
-	case raceEnabled:
+	case program.Race:
 		return 32 << 20
 	case testing.Short():
 		return 256 << 20

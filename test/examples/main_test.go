@@ -3,11 +3,10 @@ package examples
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"culvert/test/leak"
+	"culvert/test/program"
 )
 
 // bin is the directory of the culvert under test. Written once, before the first
@@ -24,7 +23,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := build(filepath.Join(dir, "culvert")); err != nil {
+	if _, err := program.Build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -37,19 +36,4 @@ func runTests(m *testing.M) int {
 		}
 	}
 	return code
-}
-
-// build builds the binary as the Makefile does; where the tests look for races,
-// the binary does too.
-func build(path string) error {
-	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
-	if raceEnabled {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-	}
-	cmd := exec.Command("go", append(args, "culvert/cmd/culvert")...)
-	cmd.Env = append(os.Environ(), cgo)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build culvert: %w\n%s", err, out)
-	}
-	return nil
 }

@@ -1,13 +1,13 @@
-package e2e
+package program
 
 import (
 	"testing"
 	"time"
 )
 
-// eventually asks until it is told nil; another process's state can only be
+// Eventually asks until it is told nil; another process's state can only be
 // asked for again.
-func eventually(t *testing.T, within time.Duration, what string, ask func() error) {
+func Eventually(t testing.TB, within time.Duration, what string, ask func() error) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for {
