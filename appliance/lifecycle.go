@@ -137,8 +137,9 @@ func (a *Appliance) setRunning(yes bool) {
 	a.running = yes
 }
 
-// drain ends the current generation, then those that still drain, then the
-// devices: the order in which nothing is cut that could have ended.
+// drain ends the current generation and those that still drain, then the
+// devices: the order in which nothing is cut that could have ended. A generation
+// that was replaced began its drain earlier and ends it no later than the last.
 func (a *Appliance) drain(kill context.Context) {
 	a.setState(stateDraining)
 	a.setRunning(false)
@@ -150,9 +151,9 @@ func (a *Appliance) drain(kill context.Context) {
 	for _, t := range tuns {
 		draining.Go(func() { t.drain(lingers) }) // ends with the flows, or lingers
 	}
+	defer context.AfterFunc(kill, a.retireStop)()
 	g.retire()
 	g.finish(kill, a.opt.DrainTime)
-	a.retireStop() // those before it have had their time as well
 	a.retired.Wait()
 	draining.Wait()
 	for _, t := range tuns {

@@ -201,27 +201,45 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// The end of the process does not wait longer for a generation that was
-// replaced than for the last one.
-func TestDrainEndsReplacedGenerations(t *testing.T) {
-	w := newDirectWorld(t, peer.Echo())
-	s := serve(t, w.config, time.Hour)
-	c := w.dial(t)
-	if err := echoes(c); err != nil {
-		t.Fatal(err)
+// A flow of a generation that was replaced has the same time to end as one of
+// the last, and no more.
+func TestDrainOfReplacedGenerations(t *testing.T) {
+	tests := []struct {
+		name      string
+		drainTime time.Duration
+		end       func(s *served, c net.Conn)
+		reset     bool
+	}{
+		{"ends by itself", time.Hour, func(_ *served, c net.Conn) { _ = c.(*net.TCPConn).CloseWrite() }, false},
+		{"killed", time.Hour, func(s *served, _ net.Conn) { s.kill() }, true},
+		{"out of time", 300 * time.Millisecond, func(*served, net.Conn) {}, true},
 	}
-	if err := s.Swap(t.Context(), configs.Source{YAML: w.config}); err != nil {
-		t.Fatal(err)
-	}
-	if err := echoes(c); err != nil {
-		t.Fatal(err)
-	}
-	s.drain() // the current generation has no flow
-	if err := s.wait(t); err != nil {
-		t.Error(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); !network.IsReset(err) {
-		t.Errorf("the open flow ended with %v, want a reset", err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newDirectWorld(t, peer.Echo())
+			s := serve(t, w.config, tt.drainTime)
+			c := w.dial(t)
+			if err := echoes(c); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Swap(t.Context(), configs.Source{YAML: w.config}); err != nil {
+				t.Fatal(err)
+			}
+			s.drain() // the current generation has no flow
+			if tt.drainTime == time.Hour {
+				eventually(t, "it drains", func() bool { return s.stateIs(stateDraining) })
+				if err := echoes(c); err != nil {
+					t.Fatal("the open flow does not go on: ", err)
+				}
+			}
+			tt.end(s, c)
+			if _, err := c.Read(make([]byte, 1)); network.IsReset(err) != tt.reset {
+				t.Errorf("the open flow ended with %v, want a reset: %v", err, tt.reset)
+			}
+			if err := s.wait(t); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
