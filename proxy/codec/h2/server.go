@@ -165,6 +165,14 @@ func (c *conn) serve(st *stream) {
 	c.mu.Unlock()
 }
 
+// EarlyData reports whether payload of a tunnel has come and waits unread: before
+// the answer, that of a client which did not wait for it (RFC 9931).
+func (s serverStream) EarlyData() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.head.AsksTunnel() && !s.queue.empty()
+}
+
 // WriteResponse sends a head. Informational ones come first, then one final.
 func (s serverStream) WriteResponse(res *codec.Response) error {
 	st := s.stream

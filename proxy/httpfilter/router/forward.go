@@ -13,6 +13,9 @@ import (
 // forward sends the request to the cluster as HTTP and returns with the final
 // response head.
 func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, d *route.Decision) error {
+	if err := r.refuseEarly(x); err != nil {
+		return err
+	}
 	f := d.Route.Forward
 	hop, err := x.Info.NextHop()
 	if err != nil {
@@ -38,6 +41,9 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, d *r
 	res, err := readFinal(ctx, x, s)
 	if err == nil {
 		err = settleAnswer(x.Request, res, s.Proto())
+	}
+	if err == nil && res.Success() {
+		err = r.refuseEarly(x)
 	}
 	if err != nil {
 		reply := resetBeforeResponse(ctx, x, err)

@@ -13,23 +13,31 @@ import (
 // does the client get its 200; what it sent before then has waited in its
 // stream.
 func (r *Router) terminate(ctx context.Context, x *codec.Exchange, c Cluster, connect *route.Connect) error {
-	if r.noEarly && hasEarlyData(x.Stream) {
-		return &codec.LocalReply{Status: 400, Details: "early_connect_data", Reason: network.ReasonDenied}
+	if err := r.refuseEarly(x); err != nil {
+		return err
 	}
 	x.Info.Attempts++
 	head := *x.Request
 	head.Authority = connectAuthority(x)
 	conn, handler, err := c.OpenFor(ctx, &head, x.Info)
-	if err == nil && conn != nil {
-		err = introduce(conn, connect, x.Info)
+	if err != nil {
+		return connectFailed(ctx, x.Info, err)
 	}
-	if err == nil && handler != nil {
+	x.Upstream.Conn = conn // hcm aborts it if anything but a 200 comes of this
+	if err := r.refuseEarly(x); err != nil {
+		return err
+	}
+	if conn != nil {
+		err = introduce(conn, connect, x.Info)
+	} else {
 		x.Upstream.Served, err = r.passOn(ctx, x, handler)
 	}
 	if err != nil {
 		return connectFailed(ctx, x.Info, err)
 	}
-	x.Upstream.Conn = conn
+	if err := r.refuseEarly(x); err != nil {
+		return err
+	}
 	x.Response = &codec.Response{Status: 200}
 	x.Info.Details = "via_upstream"
 	return nil
@@ -49,13 +57,6 @@ func introduce(conn network.Conn, connect *route.Connect, info *network.StreamIn
 		return fmt.Errorf("PROXY header: %w", err)
 	}
 	return nil
-}
-
-// hasEarlyData reports whether a client has sent payload before it was answered,
-// where its codec can tell.
-func hasEarlyData(s codec.ServerStream) bool {
-	early, ok := s.(interface{ EarlyData() bool })
-	return ok && early.EarlyData()
 }
 
 // passOn hands the CONNECT, unanswered, to the handler of an internal listener,
