@@ -33,6 +33,10 @@ test: ## run the tests; what this machine lacks is skipped and listed at the end
 test-race: ## run the tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -json -count=1 $(FLAGS) $(PKGS) | $(GO) run ./test/report
 
+.PHONY: conformance
+conformance: ## run the tests of the conformance list; say what passed, does not apply, or is missing
+	@$(GO) run ./test/conformance -go $(GO)
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 	@test/fuzz.sh $(FUZZTIME)
