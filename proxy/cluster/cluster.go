@@ -73,13 +73,14 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 	}
 	opts, optsErr := newOptions(m, n)
 	c.http = opts.http
-	var errs [5]error
+	var errs [6]error
 	c.transport, errs[0] = c.newTransport(m)
 	c.breaker, errs[1] = newBreaker(m.GetCircuitBreakers())
 	c.names, errs[2] = newNames(m, c)
 	c.preconnect, errs[3] = newPreconnect(m.GetPreconnectPolicy())
 	c.hosts, errs[4] = c.newHosts(m, opts.egress)
-	err := field.Join(optsErr, errs[0], errs[1], errs[2], errs[3], errs[4])
+	errs[5] = c.newConnector(m)
+	err := field.Join(optsErr, field.Join(errs[:]...))
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,16 @@ func (c *Cluster) newTransport(m *clusterv3.Cluster) (transport.Upstream, error)
 			"ALPN configured for cluster %s which has a non-ALPN transport socket", c.name)
 	}
 	return u, nil
+}
+
+// newConnector makes the kernel's sockets of the cluster, unless somebody else
+// connects for it.
+func (c *Cluster) newConnector(m *clusterv3.Cluster) error {
+	from, err := newSources(m.GetUpstreamBindConfig())
+	if c.deps.Connector == nil {
+		c.deps.Connector = &sockets{control: c.deps.Control, sources: from, unbound: c.n.bindErrors.Inc}
+	}
+	return field.At("upstream_bind_config", err)
 }
 
 func statName(m *clusterv3.Cluster) string {
@@ -241,7 +252,7 @@ func (c *Cluster) openOn(ctx context.Context, h *host, head *codec.Request, info
 	}
 	c.n.rqTotal.Inc()
 	h.n.rqTotal.Add(1)
-	info.SetUpstream(pc.upstream(s.ID()))
+	info.SetUpstream(pc.upstream(s))
 	c.predict(h)
 	return s, pc, s.ID() > 1, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"culvert/proxy/network"
@@ -24,6 +25,9 @@ type Connector interface {
 // sockets is the kernel's TCP and unix sockets.
 type sockets struct {
 	control func(network, address string, c syscall.RawConn) error
+	sources sources
+	// unbound is told that the source of a connection could not be had.
+	unbound func()
 }
 
 // Connect asks check twice: before, to answer without a socket, and of the
@@ -34,18 +38,19 @@ func (s *sockets) Connect(ctx context.Context, to network.Address, check Check) 
 			return nil, err
 		}
 	}
-	d := net.Dialer{ControlContext: func(_ context.Context, network, address string, c syscall.RawConn) error {
+	local, err := s.sources.local(to)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{LocalAddr: local, ControlContext: func(_ context.Context, network, address string, c syscall.RawConn) error {
 		if err := checkDialled(check, address); err != nil {
 			return err
 		}
-		if s.control == nil {
-			return nil
-		}
-		return s.control(network, address, c)
+		return s.prepare(network, address, c, local != nil)
 	}}
 	c, err := d.DialContext(ctx, to.Network(), to.String())
 	if err != nil {
-		return nil, withoutAddress(err)
+		return nil, s.explain(err)
 	}
 	sock, err := network.NewSocket(c)
 	if err != nil {
@@ -53,6 +58,31 @@ func (s *sockets) Connect(ctx context.Context, to network.Address, check Check) 
 		return nil, err
 	}
 	return sock, nil
+}
+
+// prepare readies a socket before it is bound and connects.
+func (s *sockets) prepare(network, address string, c syscall.RawConn, binds bool) error {
+	if binds {
+		if err := lateBind(c); err != nil {
+			return err
+		}
+	}
+	if s.control == nil {
+		return nil
+	}
+	return s.control(network, address, c)
+}
+
+// explain is the kernel's error. Whether its source may be had is no word about
+// the endpoint.
+func (s *sockets) explain(err error) error {
+	err = withoutAddress(err)
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Syscall == "bind" {
+		s.unbound()
+		return network.WithReason(network.ReasonGateway, err)
+	}
+	return err
 }
 
 func checkDialled(check Check, address string) error {

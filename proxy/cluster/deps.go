@@ -60,8 +60,5 @@ func (d Deps) withDefaults() Deps {
 	if d.Bound == nil {
 		d.Bound = func(netip.AddrPort) (network.Handler, bool) { return nil, false }
 	}
-	if d.Connector == nil {
-		d.Connector = &sockets{control: d.Control}
-	}
 	return d
 }

@@ -12,7 +12,7 @@ func Honoured() field.Honoured {
 			"least_request_lb_config ring_hash_lb_config original_dst_lb_config load_assignment circuit_breakers preconnect_policy " +
 			"upstream_http_protocol_options common_http_protocol_options http_protocol_options http2_protocol_options " +
 			"max_requests_per_connection protocol_selection typed_extension_protocol_options " +
-			"dns_lookup_family dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl cleanup_interval transport_socket metadata",
+			"dns_lookup_family dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl cleanup_interval transport_socket metadata upstream_bind_config",
 		"envoy.config.cluster.v3.Cluster.CustomClusterType":    "name typed_config",
 		"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig":  "use_http_header http_header_name upstream_port_override metadata_key",
 		"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": "choice_count",
@@ -51,6 +51,8 @@ func Honoured() field.Honoured {
 		"envoy.config.core.v3.Address":                   "socket_address pipe envoy_internal_address",
 		"envoy.config.core.v3.SocketAddress":             "protocol address port_value",
 		"envoy.config.core.v3.Pipe":                      "path",
+		"envoy.config.core.v3.BindConfig":                "source_address extra_source_addresses",
+		"envoy.config.core.v3.ExtraSourceAddress":        "address",
 		"envoy.config.core.v3.EnvoyInternalAddress":      "server_listener_name endpoint_id",
 		"envoy.config.core.v3.TransportSocket":           "name typed_config",
 

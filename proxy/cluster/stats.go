@@ -12,7 +12,7 @@ type counters struct {
 	codes sync.Map // of upstream_rq_<code>, by code or class
 
 	cxTotal, cxHTTP1Total, cxHTTP2Total, cxMaxDuration, cxMaxRequests, cxDestroyWithRq, cxConnectFail, cxConnectTimeout, cxOverflow, cxDestroy, egressRefused,
-	cxNoneHealthy, cxIdleTimeout, cxRxBytes, cxTxBytes, cxProtocolError,
+	cxNoneHealthy, bindErrors, cxIdleTimeout, cxRxBytes, cxTxBytes, cxProtocolError,
 	rqTotal, rqPendingTotal, rqPendingOverflow, rqPendingFailure, rqCancelled,
 	rqMaxDuration, rqTimeout, rqRetry, rqRetryOverflow, rqCompleted, membershipChange,
 	originalDstInvalid, updateAttempt, updateSuccess, updateFailure *stats.Counter
@@ -36,6 +36,7 @@ func newCounters(store *stats.Store, name string) *counters {
 		cxOverflow:         s.Counter("upstream_cx_overflow"),
 		cxDestroy:          s.Counter("upstream_cx_destroy"),
 		cxNoneHealthy:      s.Counter("upstream_cx_none_healthy"),
+		bindErrors:         s.Counter("bind_errors"),
 		cxIdleTimeout:      s.Counter("upstream_cx_idle_timeout"),
 		cxRxBytes:          s.Counter("upstream_cx_rx_bytes_total"),
 		cxTxBytes:          s.Counter("upstream_cx_tx_bytes_total"),
