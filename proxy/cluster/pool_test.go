@@ -11,153 +11,10 @@ import (
 	"time"
 
 	"culvert/proxy/codec"
-	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
-
-// fakeHTTP is a codec's connection: as much room as it is told, and it lives
-// until it is closed, or drained and empty.
-type fakeHTTP struct {
-	mu      sync.Mutex
-	room    int
-	refuse  error // of OpenStream
-	streams int
-	drained bool
-	closed  chan struct{}
-	once    sync.Once
-	onClose func()
-}
-
-func (f *fakeHTTP) Run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-f.closed:
-		return nil
-	}
-}
-
-func (f *fakeHTTP) OpenStream(context.Context, *codec.Request) (codec.ClientStream, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.refuse != nil {
-		return nil, f.refuse
-	}
-	if f.streams >= f.room {
-		return nil, h2.ErrNoCapacity
-	}
-	f.streams++
-	return &fakeStream{id: uint64(f.streams), conn: f}, nil
-}
-
-func (f *fakeHTTP) CanOpen() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.streams < f.room && !f.drained
-}
-
-func (f *fakeHTTP) Room() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.drained {
-		return 0
-	}
-	return max(f.room-f.streams, 0)
-}
-
-func (f *fakeHTTP) Drain() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drained = true
-	if f.streams == 0 {
-		f.end()
-	}
-}
-
-func (f *fakeHTTP) Close(error) { f.end() }
-func (f *fakeHTTP) end()        { f.once.Do(func() { close(f.closed) }) }
-
-type fakeStream struct {
-	codec.ClientStream
-	id   uint64
-	conn *fakeHTTP
-	once sync.Once
-}
-
-func (s *fakeStream) ID() uint64 { return s.id }
-func (s *fakeStream) Close() error {
-	s.once.Do(func() {
-		s.conn.mu.Lock()
-		s.conn.streams--
-		if s.conn.drained && s.conn.streams == 0 {
-			s.conn.end()
-		}
-		s.conn.mu.Unlock()
-		s.conn.onClose()
-	})
-	return nil
-}
-
-// poolRig is a cluster whose connections are fakes.
-type poolRig struct {
-	*Cluster
-	mu    sync.Mutex
-	conns []*fakeHTTP
-	room  int
-	dial  func(ctx context.Context) error // nil: at once
-}
-
-func (r *poolRig) made() []*fakeHTTP {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.conns
-}
-
-func http2(t *testing.T, m *clusterv3.Cluster, o *corev3.Http2ProtocolOptions) *clusterv3.Cluster {
-	m.TypedExtensionProtocolOptions = options1(t, "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", &httpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
-		}},
-	})
-	return m
-}
-
-func newPoolRig(t *testing.T, m *clusterv3.Cluster) *poolRig {
-	t.Helper()
-	r := &poolRig{room: 100}
-	r.Cluster = start(t, http2(t, m, &corev3.Http2ProtocolOptions{}), func(d *Deps) {
-		d.Connector = connectorFunc(func(ctx context.Context, _ network.Address) (network.Conn, error) {
-			if r.dial != nil {
-				if err := r.dial(ctx); err != nil {
-					return nil, err
-				}
-			}
-			return &fakeConn{}, nil
-		})
-	})
-	r.newConn = func(_ network.Conn, _ codec.Proto, _ *httpSettings, _ uint64, closed func()) httpConn {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		f := &fakeHTTP{room: r.room, closed: make(chan struct{}), onClose: closed}
-		r.conns = append(r.conns, f)
-		return f
-	}
-	return r
-}
-
-func (r *poolRig) open(t *testing.T) codec.ClientStream {
-	t.Helper()
-	s, err := r.OpenStream(t.Context(), connectHead(), info())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // G28: streams share a connection while it has room, then there is another.
 func TestG28PoolShares(t *testing.T) {
@@ -186,29 +43,6 @@ func TestG28PoolShares(t *testing.T) {
 		}
 		if r.value("upstream_rq_active") != 0 || r.breaker.requests.active.Load() != 0 {
 			t.Errorf("active %d, breaker %d", r.value("upstream_rq_active"), r.breaker.requests.active.Load())
-		}
-	})
-}
-
-// A cluster that is quiet keeps nothing: the idle connection ends, the one in
-// use ends with its last stream, and a new stream is still served.
-func TestPoolQuiesces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPoolRig(t, static1("192.0.2.1:443"))
-		r.room = 1
-		busy, idle := r.open(t), r.open(t)
-		_ = idle.Close()
-		r.Quiesce()
-		synctest.Wait()
-		if got := r.value("upstream_cx_active"); got != 1 {
-			t.Errorf("%d connections, want the one in use", got)
-		}
-		late := r.open(t)
-		_ = busy.Close()
-		_ = late.Close()
-		synctest.Wait()
-		if got := r.value("upstream_cx_active"); got != 0 {
-			t.Errorf("%d connections are kept", got)
 		}
 	})
 }
@@ -412,60 +246,6 @@ func TestMaxConcurrentStreams(t *testing.T) {
 	})
 }
 
-// Drain waits for the streams and takes no others.
-func TestDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPoolRig(t, static1("192.0.2.1:443"))
-		s := r.open(t)
-		time.AfterFunc(5*second, func() { _ = s.Close() })
-		began := time.Now()
-		r.Drain(t.Context())
-		if d := time.Since(began); d != 5*second {
-			t.Errorf("drained after %v", d)
-		}
-		if _, err := r.OpenStream(t.Context(), connectHead(), info()); !errors.Is(err, errDraining) {
-			t.Errorf("a stream while draining: %v", err)
-		}
-		r.Drain(t.Context()) // of nothing
-	})
-}
-
-func TestDrainDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPoolRig(t, static1("192.0.2.1:443"))
-		_ = r.open(t)
-		ctx, cancel := context.WithTimeout(t.Context(), second)
-		defer cancel()
-		r.Drain(ctx)
-		if ctx.Err() == nil {
-			t.Error("drained with a stream open")
-		}
-	})
-}
-
-// The end of Run ends connections and dials.
-func TestRunEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPoolRig(t, static1("192.0.2.1:443"))
-		_ = r.open(t)
-		r.made()[0].room = 0
-		r.dial = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
-		failed := make(chan error, 1)
-		go func() { // ends with the cluster
-			_, err := r.OpenStream(context.Background(), connectHead(), info())
-			failed <- err
-		}()
-		synctest.Wait()
-		r.stop()
-		if err := <-failed; !errors.Is(err, errStopped) {
-			t.Errorf("the waiter: %v", err)
-		}
-		if len(r.allPools()) != 0 {
-			t.Error("pools remain")
-		}
-	})
-}
-
 // What a client chose is checked for each stream, not only for each dial.
 func TestPoolAsksPolicyEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -483,24 +263,4 @@ func TestPoolAsksPolicyEachTime(t *testing.T) {
 			t.Errorf("a connection made for another was used: %v", err)
 		}
 	})
-}
-
-func TestHTTPSettings(t *testing.T) {
-	full := &corev3.Http2ProtocolOptions{
-		MaxConcurrentStreams: u32(7), InitialStreamWindowSize: u32(70000), InitialConnectionWindowSize: u32(80000), HpackTableSize: u32(1),
-		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(second), Timeout: durationpb.New(2 * second)},
-	}
-	m := http2(t, static1("192.0.2.1:1"), full)
-	m.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(second)} // the typed ones win
-	s := &start(t, m, nil).http
-	if s.speaks != speaksHTTP2 || s.maxStreams != 7 || s.h2.StreamWindow != 70000 || s.h2.ConnWindow != 80000 || s.h2.HeaderTableSize != 1 ||
-		s.h2.KeepaliveInterval != second || s.h2.KeepaliveTimeout != 2*second || s.h2.IdleTimeout != time.Hour {
-		t.Errorf("%+v", s)
-	}
-	old := static1("192.0.2.1:1")
-	old.Http2ProtocolOptions = full
-	old.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(0)}
-	if s = &start(t, old, nil).http; s.speaks != speaksHTTP2 || s.maxStreams != 7 || s.h2.IdleTimeout >= 0 {
-		t.Errorf("deprecated fields: %+v", s)
-	}
 }
