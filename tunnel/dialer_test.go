@@ -15,7 +15,7 @@ import (
 	"culvert/proxy/network"
 )
 
-// G01: a 200 opens the tunnel, and the request is what the head function made.
+// A 200 opens the tunnel, and the request is what the head function made.
 func TestG01Established(t *testing.T) {
 	s := newFakeStream(codec.HTTP2, response(103), response(200))
 	var asked *codec.Request
@@ -52,9 +52,9 @@ func TestG01Established(t *testing.T) {
 
 func proxyStatus(v string) codec.Field { return codec.Field{Name: "proxy-status", Value: v} }
 
-// G03, G31, G32: which answers open a tunnel, and what the others say of the
+// Which answers open a tunnel, and what the others say of the
 // destination.
-func TestG03G31G32Answers(t *testing.T) {
+func TestG03G30G31G32Answers(t *testing.T) {
 	tests := []struct {
 		name    string
 		proto   codec.Proto
@@ -64,12 +64,12 @@ func TestG03G31G32Answers(t *testing.T) {
 	}{
 		{name: "h2 200", proto: codec.HTTP2, res: response(200), ok: true},
 		{name: "h3 200", proto: codec.HTTP3, res: response(200), ok: true},
-		{name: "h1 202", proto: codec.HTTP11, res: response(202), ok: true},
-		{name: "h1 226", proto: codec.HTTP11, res: response(226), ok: true},
-		{name: "h2 201", proto: codec.HTTP2, res: response(201), verdict: network.VerdictNetUnreachable},
-		{name: "h2 204", proto: codec.HTTP2, res: response(204), verdict: network.VerdictNetUnreachable},
+		{name: "G30 FB04 h1 202", proto: codec.HTTP11, res: response(202), ok: true},
+		{name: "G30 FB04 h1 226", proto: codec.HTTP11, res: response(226), ok: true},
+		{name: "G31 h2 201", proto: codec.HTTP2, res: response(201), verdict: network.VerdictNetUnreachable},
+		{name: "G31 h2 204", proto: codec.HTTP2, res: response(204), verdict: network.VerdictNetUnreachable},
 		{name: "h3 201", proto: codec.HTTP3, res: response(201), verdict: network.VerdictNetUnreachable},
-		{name: "h2 200 with END_STREAM", proto: codec.HTTP2, res: &codec.Response{Status: 200, EndStream: true}, verdict: network.VerdictNetUnreachable},
+		{name: "G32 h2 200 with END_STREAM", proto: codec.HTTP2, res: &codec.Response{Status: 200, EndStream: true}, verdict: network.VerdictNetUnreachable},
 		{name: "101", proto: codec.HTTP2, res: response(101), verdict: network.VerdictNetUnreachable},
 		{name: "301", proto: codec.HTTP2, res: response(301), verdict: network.VerdictNetUnreachable},
 		{name: "403", proto: codec.HTTP2, res: response(403), verdict: network.VerdictProhibited},
@@ -77,7 +77,7 @@ func TestG03G31G32Answers(t *testing.T) {
 		{name: "407", proto: codec.HTTP2, res: response(407), verdict: network.VerdictNetUnreachable},
 		{name: "500", proto: codec.HTTP2, res: response(500), verdict: network.VerdictNetUnreachable},
 		{name: "502", proto: codec.HTTP2, res: response(502), verdict: network.VerdictRefused},
-		{name: "503", proto: codec.HTTP2, res: response(503), verdict: network.VerdictRefused},
+		{name: "G03 503", proto: codec.HTTP2, res: response(503), verdict: network.VerdictRefused},
 		{name: "504", proto: codec.HTTP2, res: response(504), verdict: network.VerdictSilent},
 		{name: "503 unroutable", proto: codec.HTTP2, res: response(503, proxyStatus("gw; error=destination_ip_unroutable")), verdict: network.VerdictHostUnreachable},
 		{name: "503 dns", proto: codec.HTTP2, res: response(503, proxyStatus("gw; error=dns_error")), verdict: network.VerdictHostUnreachable},
@@ -158,7 +158,7 @@ func TestGatewayFailures(t *testing.T) {
 	}
 }
 
-// G04: the connection goes away before an answer; a reset is told apart by its
+// The connection goes away before an answer; a reset is told apart by its
 // code.
 func TestG04LostBeforeAnswer(t *testing.T) {
 	tests := []struct {
@@ -189,8 +189,8 @@ func TestG04LostBeforeAnswer(t *testing.T) {
 	}
 }
 
-// CVE-2021-43826, G23: the application leaves while the answer is awaited.
-func TestCVE202143826CanceledWhileWaiting(t *testing.T) {
+// CVE-2021-43826: the application leaves while the answer is awaited.
+func TestG23FB11CanceledWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := errors.New("the application is gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -206,9 +206,9 @@ func TestCVE202143826CanceledWhileWaiting(t *testing.T) {
 	})
 }
 
-// G24: a gateway that is there and does not answer is a time-out, not a
+// A gateway that is there and does not answer is a time-out, not a
 // gateway that is down.
-func TestG24NeverAnswers(t *testing.T) {
+func TestG24FB12NeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, network.ErrIdleTimeout)
 		defer cancel()
@@ -231,7 +231,7 @@ func TestHeadError(t *testing.T) {
 	}
 }
 
-// G17: a request that crossed a GOAWAY is sent again, on another connection; a
+// A request that crossed a GOAWAY is sent again, on another connection; a
 // gateway that refuses for ever is given up.
 func TestG17NotProcessed(t *testing.T) {
 	refused := &network.ResetError{Remote: true, Code: 0x7, Err: codec.ErrNotProcessed}

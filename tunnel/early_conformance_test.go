@@ -62,9 +62,7 @@ func TestH26OnDownstreamTLSHandshake(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 		_ = conn.SetDeadline(time.Now().Add(tunneltest.Limit))
-		for c.Flows.Len() == 0 {
-			time.Sleep(time.Millisecond) // until the flow is there
-		}
+		tunneltest.Await(t, func() bool { return c.Flows.Len() > 0 }, func() string { return "the flow is not there" })
 		if got := gw.Connections(); got != 0 {
 			t.Errorf("%d connections before the handshake", got)
 		}
@@ -72,17 +70,13 @@ func TestH26OnDownstreamTLSHandshake(t *testing.T) {
 		if err := app.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		for gw.Connections() == 0 {
-			time.Sleep(time.Millisecond) // the handshake alone is enough
-		}
+		tunneltest.Await(t, func() bool { return gw.Connections() > 0 }, func() string { return "the handshake alone is not enough" })
 		tunneltest.RoundTrip(t, app, "hello")
 		_ = app.Close()
 
 		clear := tunneltest.Start(t, gw, tunneltest.Options{Proxy: mode})
 		before := gw.Connections()
 		_ = clear.App()
-		for gw.Connections() == before {
-			time.Sleep(time.Millisecond) // at once, before any byte
-		}
+		tunneltest.Await(t, func() bool { return gw.Connections() > before }, func() string { return "in the clear it waits for a byte" })
 	})
 }

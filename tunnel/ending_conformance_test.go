@@ -21,8 +21,8 @@ import (
 const volume = 8 << 20
 
 // exchange is a gateway that sends one stream and receives another, both at
-// once.
-func exchange(send, receive peer.Stream, verdict chan<- error) peer.Script {
+// once, or late: it takes nothing before its own is out and ended.
+func exchange(send, receive peer.Stream, late bool, verdict chan<- error) peer.Script {
 	return func(r *peer.Request) {
 		if r.Respond(200, false) != nil {
 			return
@@ -37,6 +37,9 @@ func exchange(send, receive peer.Stream, verdict chan<- error) peer.Script {
 				}
 			}
 		})
+		if late {
+			wg.Wait()
+		}
 		v := receive.Verify()
 		for {
 			b, err := r.Receive()
@@ -57,16 +60,26 @@ func exchange(send, receive peer.Stream, verdict chan<- error) peer.Script {
 	}
 }
 
-// G08, G26, G27, D 14, D 15, D 16: volume each way, byte-exact, to an application
-// that does not read before its own upload is out and ended.
+// Volume each way, byte-exact, where both sides read at once, or one of them not
+// before its own upload is out and ended.
 func TestG08G26G27Volume(t *testing.T) {
-	for name, readsLate := range map[string]bool{"G08 at once": false, "G26 G27 reads late": true} {
-		t.Run(name, func(t *testing.T) {
+	tests := []struct {
+		name            string
+		proxy           *tcpproxyv3.TcpProxy
+		appLate, gwLate bool
+	}{
+		{name: "G08 FB14 at once"},
+		{name: "G26 FB15 application reads late", appLate: true},
+		{name: "G27 FB16 gateway reads late", gwLate: true},
+		{name: "FB28 behind early data", proxy: connectMode(tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_DATA), gwLate: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
 				up, down := peer.Stream{Seed: 1, Size: volume}, peer.Stream{Seed: 2, Size: volume}
 				verdict := make(chan error, 1)
-				gw := tunneltest.NewGateway(t, m, exchange(down, up, verdict))
-				app := tunneltest.Start(t, gw, tunneltest.Options{}).App()
+				gw := tunneltest.NewGateway(t, m, exchange(down, up, tt.gwLate, verdict))
+				app := tunneltest.Start(t, gw, tunneltest.Options{Proxy: tt.proxy}).App()
 				var wg sync.WaitGroup
 				wg.Go(func() { // ends with the upload
 					if _, err := io.Copy(struct{ io.Writer }{app}, up.Reader()); err != nil {
@@ -74,7 +87,7 @@ func TestG08G26G27Volume(t *testing.T) {
 					}
 					_ = app.CloseWrite()
 				})
-				if readsLate {
+				if tt.appLate {
 					wg.Wait()
 					if err := <-verdict; err != nil {
 						t.Errorf("upload: %v", err)
@@ -94,24 +107,26 @@ func TestG08G26G27Volume(t *testing.T) {
 	}
 }
 
-// G11, G20, G21, E10, D 17, D 19: the far end finishes first, in each of the ways
-// it can; the application's direction goes on.
+// The far end finishes first, in each of the ways it can; the application's
+// direction goes on.
 func TestG11G20G21UpstreamEndsFirst(t *testing.T) {
+	all := func(tunnel.Mode) bool { return true }
 	tests := []struct {
 		name string
+		in   func(tunnel.Mode) bool
 		end  func(r *peer.Request) error
 	}{
-		{"G11 end", func(r *peer.Request) error {
+		{"G11 FB17 end", all, func(r *peer.Request) error {
 			return errors.Join(r.Send([]byte("hello, world"), false), r.Send(nil, true))
 		}},
-		{"G20 trailers", func(r *peer.Request) error {
+		{"G20 FB19 trailers", tunnel.Mode.Trailers, func(r *peer.Request) error {
 			return errors.Join(r.Send([]byte("hello, world"), false), r.Trailers("x-end", "yes"))
 		}},
-		{"G21 end with data", func(r *peer.Request) error { return r.Send([]byte("hello, world"), true) }},
+		{"G21 FB17 end with data", all, func(r *peer.Request) error { return r.Send([]byte("hello, world"), true) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
+			tunneltest.ForModes(t, tt.in, func(t *testing.T, m tunnel.Mode) {
 				later := make(chan []byte, 1)
 				gw := tunneltest.NewGateway(t, m, func(r *peer.Request) {
 					if r.Respond(200, false) != nil || tt.end(r) != nil {
@@ -176,9 +191,9 @@ func TestApplicationEndsFirst(t *testing.T) {
 	})
 }
 
-// G12, D 18: the far end finishes and its connection dies; the application
-// writes on: a reset, no crash.
-func TestG12ConnectionDiesAfterEnd(t *testing.T) {
+// The far end finishes and its connection dies; the application writes on: a
+// reset, no crash.
+func TestG12FB18ConnectionDiesAfterEnd(t *testing.T) {
 	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, func(r *peer.Request) {
 			_ = r.Respond(200, false)
@@ -202,8 +217,8 @@ func TestG12ConnectionDiesAfterEnd(t *testing.T) {
 	})
 }
 
-// G22, D 20: a reset mid tunnel is a reset, after what came before it.
-func TestG22Reset(t *testing.T) {
+// A reset mid tunnel is a reset, after what came before it.
+func TestG22FB20Reset(t *testing.T) {
 	tests := []struct {
 		name  string
 		reset func(r *peer.Request)
@@ -300,8 +315,8 @@ func TestApplicationReset(t *testing.T) {
 	})
 }
 
-// H18, D 27: the maximum duration, with bytes stuck that nobody takes.
-func TestH18MaxDuration(t *testing.T) {
+// The maximum duration, with bytes stuck that nobody takes.
+func TestH18FB27MaxDuration(t *testing.T) {
 	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, func(r *peer.Request) {
 			if r.Respond(200, false) != nil {

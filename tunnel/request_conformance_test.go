@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"culvert/proxy/codec"
 	"culvert/proxy/network"
 	"culvert/test/peer"
 	"culvert/tunnel"
@@ -44,39 +43,16 @@ func names(r *peer.Request) string {
 	return strings.Join(list, " ")
 }
 
-// G01, G05, G06, G07, G13, G14, D 24: the request of each mode and nothing more
-// in it, bytes both ways, a clean end, one record.
-func TestG01G05G06G07G13G14Basic(t *testing.T) {
+// Bytes both ways, a clean end, one record.
+func TestG01G13G14Basic(t *testing.T) {
 	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
-		asked, script := asking()
-		gw := tunneltest.NewGateway(t, m, script)
+		gw := tunneltest.NewGateway(t, m, peer.EchoTunnel())
 		c := tunneltest.Start(t, gw, tunneltest.Options{
 			Format: "%ACCESS_LOG_TYPE% %BYTES_RECEIVED% %BYTES_SENT% %RESPONSE_FLAGS% %UPSTREAM_HOST% %UPSTREAM_PROTOCOL%\n",
 		})
 		app := c.App()
 		tunneltest.RoundTrip(t, app, "hello")
 		finish(t, app)
-		r := <-asked
-		scheme := "http"
-		if m.Secure {
-			scheme = "https"
-		}
-		want := map[string]map[string]string{
-			"HTTP2-CONNECT":  {":method": "CONNECT", ":authority": "foo.lyft.com:80"},
-			"HTTP2-POST":     {":method": "POST", ":authority": "foo.lyft.com:80", ":scheme": scheme, ":path": "/"},
-			"HTTP11-CONNECT": {":method": "CONNECT", ":authority": "foo.lyft.com:80", "host": "foo.lyft.com:80"},
-			"HTTP11-POST": {":method": "POST", ":authority": "foo.lyft.com:80", ":path": "/", "host": "foo.lyft.com:80",
-				"transfer-encoding": "chunked"},
-		}[strings.TrimSuffix(m.String(), "-TLS")]
-		want["cdn-loop"] = "culvert; hops=1"
-		for name, value := range want {
-			if r.Get(name) != value {
-				t.Errorf("%s is %q, want %q", name, r.Get(name), value)
-			}
-		}
-		if len(r.Fields) != len(want) {
-			t.Errorf("fields %s", names(r))
-		}
 		if got, want := c.Records(1), "TcpConnectionEnd 5 5 - "+gw.Addr()+" "+m.Proto.String()+"\n"; got != want {
 			t.Errorf("record %q, want %q", got, want)
 		}
@@ -90,105 +66,188 @@ func TestG01G05G06G07G13G14Basic(t *testing.T) {
 	})
 }
 
-// G09, G10, G15, G35: ids, headers and the hostname are made for each flow.
-func TestG09G10G15G35Values(t *testing.T) {
-	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
-		asked, script := asking()
-		gw := tunneltest.NewGateway(t, m, script)
-		c := tunneltest.Start(t, gw, tunneltest.Options{
-			Proxy: &tcpproxyv3.TcpProxy{TunnelingConfig: &tcpproxyv3.TcpProxy_TunnelingConfig{
-				Hostname:             "%DYNAMIC_METADATA(test:name)%:443",
-				RequestIdExtension:   &hcmv3.RequestIDExtension{TypedConfig: tunneltest.Pack(t, &uuidv3.UuidRequestIdConfig{})},
-				RequestIdHeader:      "x-rid",
-				RequestIdMetadataKey: "rid",
-				HeadersToAdd: []*corev3.HeaderValueOption{{
-					Header: &corev3.HeaderValue{Key: "x-local", Value: "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"},
-				}},
-			}},
-			Flow:   func(info *network.StreamInfo) { info.SetMetadata("test", "name", "origin.example") },
-			Format: "%DYNAMIC_METADATA(envoy.filters.network.tcp_proxy:rid)%\n",
+// The request of each mode, and nothing more in it.
+func TestG01G05G06G07Request(t *testing.T) {
+	type fields map[string]string
+	const authority = "foo.lyft.com:80"
+	post := func(m tunnel.Mode) bool { return m.Method == tunnel.MethodPost }
+	over2 := func(m tunnel.Mode) bool { return m.Shared() }
+	tests := []struct {
+		name string
+		in   func(tunnel.Mode) bool
+		path string // post_path
+		want func(tunnel.Mode) fields
+	}{
+		{"G01 CONNECT of HTTP11", tunnel.Mode.Raw, "", func(tunnel.Mode) fields {
+			return fields{":method": "CONNECT", ":authority": authority, "host": authority}
+		}},
+		{"G07 CONNECT of HTTP2", func(m tunnel.Mode) bool { return over2(m) && !post(m) }, "", func(tunnel.Mode) fields {
+			return fields{":method": "CONNECT", ":authority": authority}
+		}},
+		{"G05 FB24 POST", post, "", func(m tunnel.Mode) fields { return postFields(m, authority, "/") }},
+		{"G05 FB24 POST to a path", post, "/tunnel?x=1", func(m tunnel.Mode) fields { return postFields(m, authority, "/tunnel?x=1") }},
+		{"G06 https", func(m tunnel.Mode) bool { return over2(m) && post(m) && m.Secure }, "", func(m tunnel.Mode) fields {
+			want := postFields(m, authority, "/")
+			want[":scheme"] = "https"
+			return want
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tunneltest.ForModes(t, tt.in, func(t *testing.T, m tunnel.Mode) {
+				asked, script := asking()
+				c := tunneltest.Start(t, tunneltest.NewGateway(t, m, script), tunneltest.Options{
+					Proxy: &tcpproxyv3.TcpProxy{TunnelingConfig: &tcpproxyv3.TcpProxy_TunnelingConfig{PostPath: tt.path}},
+				})
+				app := c.App()
+				tunneltest.RoundTrip(t, app, "hello")
+				finish(t, app)
+				r, want := <-asked, tt.want(m)
+				want["cdn-loop"] = "culvert; hops=1"
+				for name, value := range want {
+					if r.Get(name) != value {
+						t.Errorf("%s is %q, want %q", name, r.Get(name), value)
+					}
+				}
+				if len(r.Fields) != len(want) {
+					t.Errorf("fields %s", names(r))
+				}
+			})
 		})
-		for range 2 {
-			app := c.App()
-			tunneltest.RoundTrip(t, app, "x")
-			finish(t, app)
-		}
-		ids := c.Records(2)
-		first, second := <-asked, <-asked
-		if first.Get("x-rid") == second.Get("x-rid") || first.Get("x-request-id") != "" ||
-			!strings.Contains(ids, first.Get("x-rid")+"\n") || !strings.Contains(ids, second.Get("x-rid")+"\n") {
-			t.Errorf("ids %q and %q, logged %q", first.Get("x-rid"), second.Get("x-rid"), ids)
-		}
-		if strings.Count(names(first), "x-local") != 1 || first.Get("x-local") != "127.0.0.1" {
-			t.Errorf("x-local is %q in %s", first.Get("x-local"), names(first))
-		}
-		if first.Get(":authority") != "origin.example:443" {
-			t.Errorf("authority %q", first.Get(":authority"))
-		}
-	})
+	}
 }
 
-// G18, G19, D 10, D 19: what the gateway says is in the record, of a yes and of
-// a no behind a retry, and its trailers where the mode has any.
+// postFields are a POST's.
+func postFields(m tunnel.Mode, authority, path string) map[string]string {
+	f := map[string]string{":method": "POST", ":authority": authority, ":path": path}
+	switch {
+	case !m.Shared():
+		f["host"], f["transfer-encoding"] = authority, "chunked"
+	case m.Secure:
+		f[":scheme"] = "https"
+	default:
+		f[":scheme"] = "http"
+	}
+	return f
+}
+
+// Ids are made for each flow, and logged; so are headers and the hostname.
+func TestG09G10G15G35Values(t *testing.T) {
+	tests := []struct {
+		name, header, key, field, logged string
+	}{
+		{"G09 G15 G35 as Envoy names it", "", "", "x-request-id", "tunnel_request_id"},
+		{"G10 G15 G35 as configured", "x-rid", "rid", "x-rid", "rid"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
+				asked, script := asking()
+				c := tunneltest.Start(t, tunneltest.NewGateway(t, m, script), tunneltest.Options{
+					Proxy: &tcpproxyv3.TcpProxy{TunnelingConfig: &tcpproxyv3.TcpProxy_TunnelingConfig{
+						Hostname:             "%DYNAMIC_METADATA(test:name)%:443",
+						RequestIdExtension:   &hcmv3.RequestIDExtension{TypedConfig: tunneltest.Pack(t, &uuidv3.UuidRequestIdConfig{})},
+						RequestIdHeader:      tt.header,
+						RequestIdMetadataKey: tt.key,
+						HeadersToAdd: []*corev3.HeaderValueOption{{
+							Header: &corev3.HeaderValue{Key: "x-local", Value: "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"},
+						}},
+					}},
+					Flow:   func(info *network.StreamInfo) { info.SetMetadata("test", "name", "origin.example") },
+					Format: "%DYNAMIC_METADATA(envoy.filters.network.tcp_proxy:" + tt.logged + ")%\n",
+				})
+				for range 2 {
+					app := c.App()
+					tunneltest.RoundTrip(t, app, "x")
+					finish(t, app)
+				}
+				ids := c.Records(2)
+				first, second := <-asked, <-asked
+				one, two := first.Get(tt.field), second.Get(tt.field)
+				if one == "" || one == two || !strings.Contains(ids, one+"\n") || !strings.Contains(ids, two+"\n") {
+					t.Errorf("ids %q and %q, logged %q", one, two, ids)
+				}
+				if tt.header != "" && first.Get("x-request-id") != "" {
+					t.Errorf("fields %s", names(first))
+				}
+				if strings.Count(names(first), "x-local") != 1 || first.Get("x-local") != "127.0.0.1" {
+					t.Errorf("x-local is %q in %s", first.Get("x-local"), names(first))
+				}
+				if first.Get(":authority") != "origin.example:443" {
+					t.Errorf("authority %q", first.Get(":authority"))
+				}
+			})
+		})
+	}
+}
+
+// What the gateway says is in the record, of a yes and of a no behind a retry,
+// and its trailers where the mode has any.
 func TestG18G19Propagation(t *testing.T) {
 	const format = "%FILTER_STATE(envoy.tcp_proxy.propagate_response_headers:FIELD:x-gw)% " +
 		"%FILTER_STATE(envoy.tcp_proxy.propagate_response_trailers:FIELD:x-end)%\n"
-	config := func(on bool) *tcpproxyv3.TcpProxy {
-		p := attempts(2)
-		p.TunnelingConfig = &tcpproxyv3.TcpProxy_TunnelingConfig{PropagateResponseHeaders: on, PropagateResponseTrailers: on}
-		return p
-	}
 	yes := func(r *peer.Request) {
-		if r.Respond(200, false, "x-gw", "yes") != nil {
-			return
+		if r.Respond(200, false, "x-gw", "yes") == nil {
+			_ = r.Send(nil, true)
 		}
-		_ = r.Trailers("x-end", "bye")
 	}
-	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
-		trailer := "bye"
-		if !m.Trailers() {
-			trailer = "-"
+	trailers := func(r *peer.Request) {
+		if r.Respond(200, false, "x-gw", "yes") == nil {
+			_ = r.Trailers("x-end", "bye")
 		}
-		for _, tt := range []struct {
-			name   string
-			on     bool
-			script peer.Script
-			want   string
-		}{
-			{"yes", true, yes, "yes " + trailer},
-			{"no", true, peer.InTurn(peer.Answer(503, "x-gw", "first"), peer.Answer(503, "x-gw", "second")), "second -"},
-			{"no, then yes", true, peer.InTurn(peer.Answer(503, "x-gw", "first"), yes), "yes " + trailer},
-			{"off", false, yes, "- -"},
-		} {
-			t.Run(tt.name, func(t *testing.T) {
-				c := tunneltest.Start(t, tunneltest.NewGateway(t, m, tt.script), tunneltest.Options{Proxy: config(tt.on), Format: format})
+	}
+	no := peer.Answer(503, "x-gw", "first")
+	all := func(tunnel.Mode) bool { return true }
+	tests := []struct {
+		name   string
+		in     func(tunnel.Mode) bool
+		on     bool
+		turns  []peer.Script
+		record string
+	}{
+		{"G18 yes", all, true, []peer.Script{yes}, "yes -"},
+		{"G18 FB10 no", all, true, []peer.Script{no, peer.Answer(503, "x-gw", "second")}, "second -"},
+		{"G18 no, then yes", all, true, []peer.Script{no, yes}, "yes -"},
+		{"G18 off", all, false, []peer.Script{yes}, "- -"},
+		{"G19 FB19 trailers", tunnel.Mode.Trailers, true, []peer.Script{trailers}, "yes bye"},
+		{"G19 off", tunnel.Mode.Trailers, false, []peer.Script{trailers}, "- -"},
+		{"no trailers in raw bytes", tunnel.Mode.Raw, true, []peer.Script{trailers}, "yes -"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tunneltest.ForModes(t, tt.in, func(t *testing.T, m tunnel.Mode) {
+				proxy := attempts(2)
+				proxy.TunnelingConfig = &tcpproxyv3.TcpProxy_TunnelingConfig{PropagateResponseHeaders: tt.on, PropagateResponseTrailers: tt.on}
+				gw := tunneltest.NewGateway(t, m, peer.InTurn(tt.turns...))
+				c := tunneltest.Start(t, gw, tunneltest.Options{Proxy: proxy, Format: format})
 				_, _ = c.Visit("x")
-				if got := c.Records(1); got != tt.want+"\n" {
-					t.Errorf("record %q, want %q", got, tt.want)
+				if got := c.Records(1); got != tt.record+"\n" {
+					t.Errorf("record %q, want %q", got, tt.record)
 				}
 			})
-		}
-	})
+		})
+	}
 }
 
-// G30, D 4, D 5, D 6: any 2xx opens an HTTP/1.1 tunnel, and what a CONNECT's
-// says of a body means nothing.
+// Any 2xx opens an HTTP/1.1 tunnel, and what a CONNECT's says of a body means
+// nothing.
 func TestG30AnySuccess(t *testing.T) {
-	answers := []struct {
+	http1 := func(m tunnel.Mode) bool { return !m.Shared() }
+	tests := []struct {
 		name   string
+		in     func(tunnel.Mode) bool
 		status int
 		fields []string
 	}{
-		{"200", 200, nil}, {"202", 202, nil}, {"226", 226, nil},
-		{"202 with length", 202, []string{"content-length", "10"}},
-		{"226 chunked", 226, []string{"transfer-encoding", "chunked"}},
+		{"G30 FB04 200", http1, 200, nil},
+		{"G30 FB04 202", http1, 202, nil},
+		{"G30 FB04 226", http1, 226, nil},
+		{"G30 FB05 202 with length", tunnel.Mode.Raw, 202, []string{"content-length", "10"}},
+		{"G30 FB06 226 chunked", tunnel.Mode.Raw, 226, []string{"transfer-encoding", "chunked"}},
 	}
-	tunneltest.ForModes(t, func(m tunnel.Mode) bool { return m.Proto == codec.HTTP11 }, func(t *testing.T, m tunnel.Mode) {
-		for _, tt := range answers {
-			if m.Method == tunnel.MethodPost && tt.fields != nil {
-				continue // of a POST they count
-			}
-			t.Run(tt.name, func(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tunneltest.ForModes(t, tt.in, func(t *testing.T, m tunnel.Mode) {
 				gw := tunneltest.NewGateway(t, m, func(r *peer.Request) {
 					_ = r.Respond(tt.status, false, tt.fields...)
 					_ = r.Send([]byte("hello, world"), false)
@@ -199,8 +258,8 @@ func TestG30AnySuccess(t *testing.T) {
 					t.Errorf("read %q, %v", got, err)
 				}
 			})
-		}
-	})
+		})
+	}
 }
 
 // Filter state names the SNI of the upstream connection, which the certificate

@@ -3,17 +3,19 @@ package tunnel_test
 import (
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"culvert/test/peer"
 	"culvert/tunnel"
 	"culvert/tunnel/tunneltest"
 )
 
-// G17, D 21: GOAWAY mid tunnel: the tunnel finishes, the next flow has a new
-// connection, the old one goes.
-func TestG17GoAway(t *testing.T) {
+// GOAWAY mid tunnel: the tunnel finishes, the next flow has a new connection, the
+// old one goes.
+func TestG17FB21GoAway(t *testing.T) {
 	tunneltest.ForModes(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, peer.InTurn(func(r *peer.Request) {
 			if r.Respond(200, false) != nil || r.GoAway(r.ID, 0) != nil || r.Send([]byte("x"), false) != nil {
@@ -45,7 +47,7 @@ func TestG17GoAway(t *testing.T) {
 	})
 }
 
-// G17: a GOAWAY that crosses the request: it is sent again, unseen.
+// A GOAWAY that crosses the request: it is sent again, unseen.
 func TestG17GoAwayCrossesRequest(t *testing.T) {
 	tunneltest.ForModes(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, peer.InTurn(func(r *peer.Request) { _ = r.GoAway(0, 0) }, peer.EchoTunnel()))
@@ -57,8 +59,8 @@ func TestG17GoAwayCrossesRequest(t *testing.T) {
 	})
 }
 
-// G28, D 22: flows one after the other, and side by side, share a connection.
-func TestG28Reuse(t *testing.T) {
+// Flows one after the other, and side by side, share a connection.
+func TestG28FB22Reuse(t *testing.T) {
 	tunneltest.ForModes(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, peer.EchoTunnel())
 		c := tunneltest.Start(t, gw, tunneltest.Options{})
@@ -82,9 +84,9 @@ func TestG28Reuse(t *testing.T) {
 	})
 }
 
-// G29, D 23, RFC 9931: an HTTP/1.1 connection carries one tunnel, whoever ended
-// it and however.
-func TestG29NoReuse(t *testing.T) {
+// RFC 9931: an HTTP/1.1 connection carries one tunnel, whoever ended it and
+// however.
+func TestG29FB23NoReuse(t *testing.T) {
 	tests := []struct {
 		name   string
 		script peer.Script
@@ -120,7 +122,7 @@ func TestG29NoReuse(t *testing.T) {
 // A POST over HTTP/1.1 is a message with an end, so that a tunnel which ended
 // cleanly both ways leaves a connection that is fit for the next; one that was
 // broken off does not.
-func TestPostReuse(t *testing.T) {
+func TestG28FB22PostReuse(t *testing.T) {
 	post := func(m tunnel.Mode) bool { return !m.Shared() && !m.Raw() }
 	tunneltest.ForModes(t, post, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, peer.EchoTunnel())
@@ -146,9 +148,9 @@ func TestPostReuse(t *testing.T) {
 	})
 }
 
-// D 25: connections with 20 tunnels in all die: every one ends with a reset,
-// none stays.
-func TestConnectionsDieWithTunnels(t *testing.T) {
+// Connections with 20 tunnels in all die: every one ends with a reset, none
+// stays.
+func TestFB25ConnectionsDieWithTunnels(t *testing.T) {
 	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
 		gw := tunneltest.NewGateway(t, m, peer.EchoTunnel())
 		c := tunneltest.Start(t, gw, tunneltest.Options{Format: "%RESPONSE_FLAGS%\n"})
@@ -172,5 +174,46 @@ func TestConnectionsDieWithTunnels(t *testing.T) {
 		c.Records(20)
 		c.Eventually("cluster.edge.upstream_cx_active", 0)
 		c.Eventually("cluster.edge.upstream_rq_active", 0)
+	})
+}
+
+// 80 applications of one connection leave at once: 80 resets, which are no flood
+// of ours to the gateway, nor of the gateway's to us. The connection goes on.
+func TestFB26AllLeaveAtOnce(t *testing.T) {
+	const tunnels = 80
+	tunneltest.ForModes(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
+		resets := make(chan uint32, tunnels)
+		gw := tunneltest.NewGateway(t, m, func(r *peer.Request) {
+			peer.EchoTunnel()(r)
+			if code, ok := r.ResetCode(); ok {
+				resets <- code
+			}
+		})
+		c := tunneltest.Start(t, gw, tunneltest.Options{})
+		var apps []*net.TCPConn
+		for range tunnels {
+			app := c.App()
+			tunneltest.RoundTrip(t, app, "up")
+			apps = append(apps, app)
+		}
+		for _, app := range apps {
+			_ = app.SetLinger(0)
+			_ = app.Close()
+		}
+		for range tunnels {
+			select {
+			case code := <-resets:
+				if code != 0xa {
+					t.Fatalf("reset with code %#x", code)
+				}
+			case <-time.After(tunneltest.Limit):
+				t.Fatal("not every tunnel was reset")
+			}
+		}
+		c.Eventually("cluster.edge.upstream_rq_active", 0)
+		tunneltest.RoundTrip(t, c.App(), "still here")
+		if got := gw.Connections(); got != 1 {
+			t.Errorf("%d connections", got)
+		}
 	})
 }

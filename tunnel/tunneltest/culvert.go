@@ -3,6 +3,7 @@ package tunneltest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -169,11 +170,9 @@ func (c *Culvert) Records(n int) string {
 		defer c.mu.Unlock()
 		return c.log.String()
 	}
-	for deadline := time.Now().Add(Limit); strings.Count(text(), "\n") < n; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%d records are not there: %q", n, text())
-		}
-	}
+	Await(c.t, func() bool { return strings.Count(text(), "\n") >= n }, func() string {
+		return fmt.Sprintf("%d records are not there: %q", n, text())
+	})
 	return text()
 }
 
@@ -186,22 +185,27 @@ func (c *Culvert) Value(name string) int64 {
 // Eventually waits until a metric has a value.
 func (c *Culvert) Eventually(name string, want int64) {
 	c.t.Helper()
-	for deadline := time.Now().Add(Limit); c.Value(name) != want; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%s is %d, want %d", name, c.Value(name), want)
-		}
-	}
+	Await(c.t, func() bool { return c.Value(name) == want }, func() string {
+		return fmt.Sprintf("%s is %d, want %d", name, c.Value(name), want)
+	})
 }
 
 // Ended waits for the flow that has ended first, and its snapshot.
 func (c *Culvert) Ended() *network.Snapshot {
 	c.t.Helper()
-	for deadline := time.Now().Add(Limit); len(c.Flows.Ended()) == 0; time.Sleep(time.Millisecond) {
+	Await(c.t, func() bool { return len(c.Flows.Ended()) > 0 }, func() string { return "no flow has ended" })
+	return c.Flows.Ended()[0].Snapshot()
+}
+
+// Await polls until something is so, Limit long. The test then fails with what
+// instead says.
+func Await(t testing.TB, so func() bool, instead func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(Limit); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.t.Fatal("no flow has ended")
+			t.Fatal(instead())
 		}
 	}
-	return c.Flows.Ended()[0].Snapshot()
 }
 
 // RoundTrip sends a word through an echo and back.
