@@ -40,7 +40,7 @@ func slow(ours *pipeEnd, asked *time.Time) openFunc {
 	}
 }
 
-// H21, H22, H23, H24, D 28: what comes before the far half is open is taken up
+// What comes before the far half is open is taken up
 // to the limit, and arrives in order behind it, its end too.
 func TestH21H22H23H24EarlyData(t *testing.T) {
 	tests := []struct {
@@ -58,7 +58,7 @@ func TestH21H22H23H24EarlyData(t *testing.T) {
 		{name: "H24 at the limit", m: early(5), send: "hello", taken: 5, count: 1},
 		{name: "H24 beyond the limit", m: early(5), send: "hello, world", taken: 6, count: 1},
 		{name: "H24 no limit to speak of", m: early(0), send: "hello", taken: 1, count: 1},
-		{name: "H24 many reads", m: early(1 << 20), send: strings.Repeat("0123456789", 5000), taken: 50_000, count: 1},
+		{name: "H24 FB28 many reads", m: early(1 << 20), send: strings.Repeat("0123456789", 5000), taken: 50_000, count: 1},
 		{name: "filter state", m: attempts(1), state: true, send: "hello", taken: 5, count: 1},
 	}
 	for _, tt := range tests {
@@ -113,7 +113,7 @@ func TestH21H22H23H24EarlyData(t *testing.T) {
 	}
 }
 
-// H25: nothing is opened before the first byte; who says nothing asks for
+// Nothing is opened before the first byte; who says nothing asks for
 // nothing.
 func TestH25OnDownstreamData(t *testing.T) {
 	tests := []struct {
@@ -162,7 +162,7 @@ func TestH25OnDownstreamData(t *testing.T) {
 }
 
 // A failure of a flow that was accepted early is a reset; one that leaves
-// meanwhile ends the connect, without another attempt (G23).
+// meanwhile ends the connect, without another attempt.
 func TestEarlyDataFailures(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -236,8 +236,8 @@ func TestEarlyDataIntoInternalListener(t *testing.T) {
 	})
 }
 
-// M09, D 29: a mode that needs early bytes says how many.
-func TestM09ConnectModeErrors(t *testing.T) {
+// A mode that needs early bytes says how many.
+func TestM09FB29ConnectModeErrors(t *testing.T) {
 	r := newRig(t, &tcpproxyv3.TcpProxy{}, nil)
 	for _, mode := range []tcpproxyv3.UpstreamConnectMode{
 		tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_DATA, tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE,

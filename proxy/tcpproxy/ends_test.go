@@ -10,7 +10,7 @@ import (
 	"culvert/proxy/network"
 )
 
-// H01, E10: an upstream that ends is an end for the application, behind every
+// An upstream that ends is an end for the application, behind every
 // byte, and not the end of what the application says.
 func TestH01UpstreamEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestH01UpstreamEnds(t *testing.T) {
 	})
 }
 
-// H02: when the far half is closed here, by whoever pools or drains it, the
+// When the far half is closed here, by whoever pools or drains it, the
 // application is not left alone with it, and is not told that it was an end.
 func TestH02UpstreamClosedLocally(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ func byState(key string) *typev3.HashPolicy {
 	return &typev3.HashPolicy{PolicySpecifier: &typev3.HashPolicy_FilterState_{FilterState: &typev3.HashPolicy_FilterState{Key: key}}}
 }
 
-// H30: the cluster is given a hash that is the same for what is alike.
+// The cluster is given a hash that is the same for what is alike.
 func TestH30HashPolicy(t *testing.T) {
 	info := func(remote string, state any) *network.StreamInfo {
 		i := network.NewStreamInfo(1)

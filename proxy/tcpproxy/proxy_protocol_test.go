@@ -19,7 +19,7 @@ func formatted(s string) *corev3.SubstitutionFormatString {
 	}}
 }
 
-// H27: TLVs, constant and made for the flow, join the PROXY protocol state that
+// TLVs, constant and made for the flow, join the PROXY protocol state that
 // an upstream transport sends, as the policy says.
 func TestH27ProxyProtocolTLVs(t *testing.T) {
 	const (
@@ -76,7 +76,7 @@ func TestH27ProxyProtocolTLVs(t *testing.T) {
 	}
 }
 
-// M06: an entry has one value, of one kind.
+// An entry has one value, of one kind.
 func TestM06TLVErrors(t *testing.T) {
 	r := newRig(t, &tcpproxyv3.TcpProxy{}, nil)
 	for name, e := range map[string]*corev3.TlvEntry{

@@ -33,7 +33,7 @@ func uuidExtension(t *testing.T) *hcmv3.RequestIDExtension {
 	return &hcmv3.RequestIDExtension{TypedConfig: packed(t, &uuidv3.UuidRequestIdConfig{})}
 }
 
-// G05, G06, G07: which method, and what belongs to it.
+// Which method, and what belongs to it.
 func TestG05G06G07Method(t *testing.T) {
 	tests := []struct {
 		name         string
@@ -64,7 +64,7 @@ func TestG05G06G07Method(t *testing.T) {
 	}
 }
 
-// G09, G10: a request id, there before the headers are evaluated, new for each
+// A request id, there before the headers are evaluated, new for each
 // request.
 func TestG09G10RequestID(t *testing.T) {
 	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
@@ -121,9 +121,9 @@ type answeredError struct{ head *codec.Response }
 func (e *answeredError) Error() string           { return "no" }
 func (e *answeredError) Answer() *codec.Response { return e.head }
 
-// G18, G19, D 10: what the gateway said is kept, a no as well as a yes, the last
+// What the gateway said is kept, a no as well as a yes, the last
 // one counts; nothing is kept unless it is asked for.
-func TestG18G19Propagation(t *testing.T) {
+func TestG18G19FB10Propagation(t *testing.T) {
 	head := func(status int) *codec.Response {
 		return &codec.Response{Status: status, Header: codec.Fields{{Name: "x-gw", Value: fmt.Sprint("n", status)}}}
 	}
@@ -160,7 +160,7 @@ func TestG18G19Propagation(t *testing.T) {
 	on.ended(network.NewStreamInfo(2), &pipeEnd{}) // a raw connection has none
 }
 
-// M05 and the other errors of a tunnel's request.
+// The errors of a tunnel's request.
 func TestM05RequestErrors(t *testing.T) {
 	type C = tcpproxyv3.TcpProxy_TunnelingConfig
 	other := &hcmv3.RequestIDExtension{TypedConfig: packed(t, durationpb.New(1))}

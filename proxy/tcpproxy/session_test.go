@@ -24,8 +24,8 @@ func attempts(n uint32) *tcpproxyv3.TcpProxy {
 	return &tcpproxyv3.TcpProxy{MaxConnectAttempts: wrapperspb.UInt32(n)}
 }
 
-// H04, G11: the far half is open before the flow is answered, bytes go both
-// ways, and each direction ends on its own. One record.
+// The far half is open before the flow is answered, bytes go both ways, and each
+// direction ends on its own. One record.
 func TestH04Relay(t *testing.T) {
 	m := attempts(1)
 	m.AccessLog = stdoutLog(t, logFormat)
@@ -63,7 +63,7 @@ func TestH04Relay(t *testing.T) {
 }
 
 // How a connect fails, what the flow is told, the flags, how often it is tried.
-func TestH05H06H07H08H09Failures(t *testing.T) {
+func TestH05H06H07H08Failures(t *testing.T) {
 	tests := []struct {
 		name     string
 		err      error // nil: the cluster is not there
@@ -119,8 +119,8 @@ func TestH05H06H07H08H09Failures(t *testing.T) {
 	}
 }
 
-// G33, H09, D 8: the second attempt works; the flag of the first stays.
-func TestG33SecondAttempt(t *testing.T) {
+// The second attempt works; the flag of the first stays.
+func TestG33H09FB08SecondAttempt(t *testing.T) {
 	f, app := newFlow()
 	ours, origin := newPipe()
 	tries := 0
@@ -143,9 +143,9 @@ func TestG33SecondAttempt(t *testing.T) {
 	}
 }
 
-// H10, D 9: the wait before an attempt is a random part of an interval that
+// The wait before an attempt is a random part of an interval that
 // doubles up to its bound.
-func TestH10Backoff(t *testing.T) {
+func TestH10FB09Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Time
 		m := attempts(7)
@@ -169,9 +169,9 @@ func TestH10Backoff(t *testing.T) {
 	})
 }
 
-// CVE-2021-43826, D 11, G23: the application leaves during the connect, or
+// CVE-2021-43826: the application leaves during the connect, or
 // between attempts: the dial ends, there is no other, nothing is left open.
-func TestCVE202143826PeerLeaves(t *testing.T) {
+func TestG23FB11PeerLeaves(t *testing.T) {
 	gone := errors.New("application is gone")
 	tests := []struct {
 		name  string
@@ -228,8 +228,8 @@ func TestAcceptFails(t *testing.T) {
 	}
 }
 
-// G24, D 12: nothing answers until the idle timeout.
-func TestG24IdleWhileConnecting(t *testing.T) {
+// Nothing answers until the idle timeout.
+func TestG24FB12IdleWhileConnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := attempts(3)
 		m.IdleTimeout = durationpb.New(5 * step)
@@ -249,7 +249,7 @@ func TestG24IdleWhileConnecting(t *testing.T) {
 	})
 }
 
-// H14, H15, H16, H18: the bounds of an established session.
+// The bounds of an established session.
 func TestH14H15H16H18Bounds(t *testing.T) {
 	day := 24 * time.Hour
 	tests := []struct {
@@ -311,8 +311,8 @@ func TestH14H15H16H18Bounds(t *testing.T) {
 	}
 }
 
-// G22, D 20 and their mirror: a reset stays a reset, and the record says whose.
-func TestG22Resets(t *testing.T) {
+// A reset stays a reset, and the record says whose.
+func TestG22FB20Resets(t *testing.T) {
 	tests := []struct {
 		name  string
 		reset func(app, origin *pipeEnd)
@@ -367,7 +367,7 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
-// H19, H20: records besides the one at the end.
+// Records besides the one at the end.
 func TestH19H20Records(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := attempts(1)

@@ -35,7 +35,7 @@ func flowInfo() *network.StreamInfo {
 	return info
 }
 
-// G01, G07, G15, G35: the request of a flow.
+// The request of a flow.
 func TestG01G07G15G35Head(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -140,7 +140,7 @@ func FuzzHead(f *testing.F) {
 	})
 }
 
-// G37: filter state turns the tunnel off; StateCluster chooses the cluster.
+// Filter state turns the tunnel off; StateCluster chooses the cluster.
 func TestG37FilterState(t *testing.T) {
 	var opened []string
 	cluster := func(name string) openFunc {
@@ -170,7 +170,7 @@ func TestG37FilterState(t *testing.T) {
 	}
 }
 
-// H12: each attempt picks its cluster anew, by weight.
+// Each attempt picks its cluster anew, by weight.
 func TestH12WeightedClusters(t *testing.T) {
 	var opened []string
 	m := attempts(4)
@@ -198,7 +198,7 @@ type cannot struct{ openFunc }
 
 func (cannot) CheckHTTP() error { return &field.Error{Err: context.Canceled, Fix: "configure HTTP/2"} }
 
-// M07, M08 and their like.
+// Errors of the configuration.
 func TestM07M08Errors(t *testing.T) {
 	type M = tcpproxyv3.TcpProxy
 	tunnel := func(c *tcpproxyv3.TcpProxy_TunnelingConfig) *M { return &M{TunnelingConfig: c} }
