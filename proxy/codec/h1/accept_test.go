@@ -72,7 +72,7 @@ var valid = []struct {
 	{"C12 CONNECT without Host", "CONNECT host:80 HTTP/1.1\r\n\r\nhello", seen{Body: "hello", Request: &codec.Request{
 		Method: "CONNECT", Authority: "host:80",
 	}}},
-	{"C21 D37 CONNECT with another Host: the target wins", "CONNECT a:443 HTTP/1.1\r\nHost: b\r\n\r\n", seen{Request: &codec.Request{
+	{"C21 FB37 CONNECT with another Host: the target wins", "CONNECT a:443 HTTP/1.1\r\nHost: b\r\n\r\n", seen{Request: &codec.Request{
 		Method: "CONNECT", Authority: "a:443",
 	}}},
 	{"CONNECT to a v6 address", "CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: x\r\n\r\n", seen{Request: &codec.Request{

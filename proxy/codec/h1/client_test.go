@@ -60,7 +60,7 @@ func TestRequestHeads(t *testing.T) {
 		{"asterisk", &codec.Request{Method: "OPTIONS", Authority: "example.com", Path: "*", EndStream: true}, h1.Config{}, "OPTIONS * HTTP/1.1\r\n" + rest + "\r\n"},
 		{"absolute-form", &codec.Request{Method: "GET", Scheme: "http", Authority: "example.com", Path: "/a", EndStream: true},
 			h1.Config{AbsoluteForm: true}, "GET http://example.com/a HTTP/1.1\r\n" + rest + "\r\n"},
-		{"D40 CONNECT", with(connectTo("example.com:443"), "Content-Length", "0", "Transfer-Encoding", "chunked", "Connection", "close"), h1.Config{}, connectHead},
+		{"FB40 CONNECT", with(connectTo("example.com:443"), "Content-Length", "0", "Transfer-Encoding", "chunked", "Connection", "close"), h1.Config{}, connectHead},
 		{"upgrade", with(upgrade(), "Content-Length", "5"), h1.Config{},
 			"GET / HTTP/1.1\r\n" + rest + "Content-Length: 5\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"},
 		{"F07 C29 extended CONNECT", &codec.Request{Method: "CONNECT", Scheme: "https", Authority: "example.com", Path: "/chat", HasPath: true, Protocol: "websocket"},

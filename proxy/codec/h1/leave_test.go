@@ -12,9 +12,9 @@ import (
 	"culvert/proxy/network"
 )
 
-// CVE-2021-43826, D11: a client that leaves while its answer is being made ends
-// the stream.
-func TestClientThatLeaves(t *testing.T) {
+// CVE-2021-43826: a client that leaves while its answer is being made ends the
+// stream.
+func TestFB11ClientThatLeaves(t *testing.T) {
 	heads := map[string]string{
 		"CONNECT": connectHead,
 		"upgrade": "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",

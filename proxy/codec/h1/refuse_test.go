@@ -101,7 +101,7 @@ var refusals = []struct {
 
 	// CONNECT.
 	{"C13 CONNECT with a URI", "CONNECT http://host:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
-	{"C14 D39 CONNECT with TE", "CONNECT host:80 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 501},
+	{"C14 FB39 CONNECT with TE", "CONNECT host:80 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 501},
 	{"C15 CONNECT with CL", "CONNECT host:80 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1", 400},
 	{"CONNECT with CL and TE", "CONNECT host:80 HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1", 501},
 	{"CONNECT with a path", "CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
@@ -183,8 +183,8 @@ func TestRefusedMessages(t *testing.T) {
 	}
 }
 
-// C20: HTTP/1.0 is not served unless it is asked for.
-func TestHTTP10IsRefusedByDefault(t *testing.T) {
+// HTTP/1.0 is not served unless it is asked for.
+func TestC20HTTP10IsRefusedByDefault(t *testing.T) {
 	c := feed("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	if _, err := collect(t, c, h1.Config{}); err == nil {
 		t.Error("no error")

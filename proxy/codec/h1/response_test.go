@@ -123,19 +123,19 @@ var responses = []struct {
 	{"CONNECT 200", connectTo("a:1"), "HTTP/1.1 200 OK\r\nVia: x\r\n\r\npayload", gotResponse{
 		Response: &codec.Response{Status: 200, Header: fields("Via", "x")}, Body: "payload",
 	}, true},
-	{"C17 D5 CONNECT 200 with CL", connectTo("a:1"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n123456789012", gotResponse{
+	{"C17 FB05 CONNECT 200 with CL", connectTo("a:1"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n123456789012", gotResponse{
 		Response: &codec.Response{Status: 200}, Body: "123456789012",
 	}, true},
-	{"D6 F03 CONNECT 200 with TE", connectTo("a:1"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", gotResponse{
+	{"FB06 F03 CONNECT 200 with TE", connectTo("a:1"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", gotResponse{
 		Response: &codec.Response{Status: 200}, Body: "5\r\nhello\r\n",
 	}, true},
 	{"CONNECT 200 with CL and TE", connectTo("a:1"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\nx", gotResponse{
 		Response: &codec.Response{Status: 200}, Body: "x",
 	}, true},
-	{"F04 G30 CONNECT 202", connectTo("a:1"), "HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\nraw", gotResponse{
+	{"F04 FB04 G30 CONNECT 202", connectTo("a:1"), "HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\nraw", gotResponse{
 		Response: &codec.Response{Status: 202}, Body: "raw",
 	}, true},
-	{"G30 CONNECT 226", connectTo("a:1"), "HTTP/1.1 226 IM Used\r\nTransfer-Encoding: chunked\r\n\r\nraw", gotResponse{
+	{"G30 FB04 CONNECT 226", connectTo("a:1"), "HTTP/1.1 226 IM Used\r\nTransfer-Encoding: chunked\r\n\r\nraw", gotResponse{
 		Response: &codec.Response{Status: 226}, Body: "raw",
 	}, true},
 	{"CONNECT 204", connectTo("a:1"), "HTTP/1.1 204 No Content\r\n\r\nraw", gotResponse{

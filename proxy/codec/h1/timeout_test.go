@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/codectest"
 	"culvert/proxy/codec/h1"
 	"culvert/proxy/network"
 )
 
 // timed serves one end of a connection in memory, within a synctest bubble, and
 // returns the other, and when the connection ended, what it had written and why.
-func timed(ctx context.Context, cfg h1.Config, h codec.ServerHandler) (peer *memConn, end func() (time.Duration, string, error)) {
-	a, b := memPair()
+func timed(ctx context.Context, cfg h1.Config, h codec.ServerHandler) (peer *codectest.Conn, end func() (time.Duration, string, error)) {
+	a, b := codectest.Pair()
 	start := time.Now()
 	type result struct {
 		after time.Duration
@@ -151,9 +152,9 @@ func TestMaxRequests(t *testing.T) {
 }
 
 // idleClient is a client that has had an exchange, within a bubble.
-func idleClient(t *testing.T, cfg h1.Config) (cc *h1.ClientConn, peer *memConn, done chan error) {
+func idleClient(t *testing.T, cfg h1.Config) (cc *h1.ClientConn, peer *codectest.Conn, done chan error) {
 	t.Helper()
-	a, b := memPair()
+	a, b := codectest.Pair()
 	cc = h1.NewClientConn(a, cfg)
 	done = make(chan error, 1)
 	go func() { done <- cc.Run(context.Background()) }() // ends as the test says

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/codectest"
 	"culvert/proxy/codec/h1"
 	"culvert/proxy/network"
 )
@@ -25,9 +26,9 @@ func tunnelConn(t testing.TB, s codec.Stream) network.Conn {
 	return c
 }
 
-// C08, F02, F08, D1: what came with the head is payload, comes first, and is
-// nobody's before the answer.
-func TestServerTunnelPayloadBehindTheHead(t *testing.T) {
+// What came with the head is payload, comes first, and is nobody's before the
+// answer.
+func TestC08F02F08FB01PayloadBehindTheHead(t *testing.T) {
 	a, wait := serve(t, h1.Config{}, func(_ context.Context, s codec.ServerStream) {
 		defer s.Close()
 		if early := s.(interface{ EarlyData() bool }).EarlyData(); !early {
@@ -71,9 +72,9 @@ func TestServerTunnelPayloadBehindTheHead(t *testing.T) {
 	}
 }
 
-// RFC 9931, D2, D47: a refusal closes the connection; what the client has sent
-// meanwhile is read by nobody and does not reset the answer away.
-func TestServerRefusesATunnel(t *testing.T) {
+// RFC 9931: a refusal closes the connection; what the client has sent meanwhile is
+// read by nobody and does not reset the answer away.
+func TestFB02FB47ServerRefusesATunnel(t *testing.T) {
 	for name, head := range map[string]string{
 		"CONNECT": connectHead,
 		"upgrade": "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -104,8 +105,8 @@ func TestServerRefusesATunnel(t *testing.T) {
 	}
 }
 
-// C11, D44, D45: only a 101 to an upgrade switches.
-func TestServerUpgrade(t *testing.T) {
+// Only a 101 to an upgrade switches.
+func TestC11FB44FB45ServerUpgrade(t *testing.T) {
 	const head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: a, b\r\n\r\n"
 	for _, tt := range []struct {
 		name string
@@ -178,7 +179,7 @@ func TestTunnelConn(t *testing.T) {
 						t.Errorf("beneath is %T", u.Unwrap())
 					}
 				}
-				down, up := memPair()
+				down, up := codectest.Pair()
 				done := make(chan struct{})
 				go func() { // ends with the relay
 					defer close(done)
@@ -272,8 +273,8 @@ func TestHandlerThatReturnsEarly(t *testing.T) {
 	}
 }
 
-// D1, D23, G29: the client's side of a tunnel.
-func TestClientTunnel(t *testing.T) {
+// The client's side of a tunnel.
+func TestG29FB01FB23ClientTunnel(t *testing.T) {
 	a, b := socketPair(t)
 	cc, wait := client(t, a, h1.Config{})
 	done := make(chan struct{})

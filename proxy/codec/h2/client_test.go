@@ -138,7 +138,7 @@ func TestResponseViolations(t *testing.T) {
 		{"status of two digits", heads(true, ":status: 20"), protocol},
 		{"status in words", heads(true, ":status: abc"), protocol},
 		{"status of five digits", heads(true, ":status: 20000"), protocol},
-		{"D 53: 101", heads(false, ":status: 101"), protocol},
+		{"FB53 101", heads(false, ":status: 101"), protocol},
 		{"request pseudo-header", heads(true, ":status: 200", ":path: /"), protocol},
 		{"upper case name", heads(true, ":status: 200", "X: 1"), protocol},
 		{"connection", heads(true, ":status: 200", "connection: close"), protocol},
@@ -269,8 +269,8 @@ func TestRefusedStreamMayBeRetried(t *testing.T) {
 	}
 }
 
-// D 21: GOAWAY in the middle of a tunnel.
-func TestGoAwayLetsStreamsFinish(t *testing.T) {
+// GOAWAY in the middle of a tunnel.
+func TestG17FB21GoAwayLetsStreamsFinish(t *testing.T) {
 	a, b := socketPair(t)
 	cc := h2.NewClientConn(a, h2.Config{})
 	ended := make(chan error, 1)

@@ -181,8 +181,8 @@ func TestCVE_2025_8671_MadeYouReset(t *testing.T) {
 	}
 }
 
-// D 59: streams that lived do not count, nor do ends in order.
-func TestResetsOfHonestClients(t *testing.T) {
+// Streams that lived do not count, nor do ends in order.
+func TestFB59ResetsOfHonestClients(t *testing.T) {
 	h, seen := requests()
 	cs, stats := newCounts()
 	r, _ := rawClient(t, h2.Config{Stats: stats}, h)
@@ -265,8 +265,8 @@ func TestCVE_2026_47774_HPACKBomb(t *testing.T) {
 	}
 }
 
-// D 26: ending many streams at once is no flood of the peer's.
-func TestManyResetsOfOurOwnAreNoFlood(t *testing.T) {
+// Ending many streams at once is no flood of the peer's.
+func TestFB26ManyResetsOfOurOwnAreNoFlood(t *testing.T) {
 	const n = 1500
 	h, streams := handOver(t)
 	cc := pair(t, h2.Config{}, h2.Config{MaxConcurrentStreams: n}, h)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/codectest"
 	"culvert/proxy/codec/h2"
 
 	"golang.org/x/net/http2"
@@ -74,7 +75,7 @@ func within(t *testing.T, fn func()) {
 func FuzzServer(f *testing.F) {
 	prefixes(f, conversation(true))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, b := memPair()
+		a, b := codectest.Pair()
 		go func() { _, _ = io.Copy(io.Discard, a) }() // ends with the connection
 		go func() {                                   // ends with the input
 			_, _ = a.Write(in)
@@ -100,7 +101,7 @@ func FuzzServer(f *testing.F) {
 func FuzzClient(f *testing.F) {
 	prefixes(f, conversation(false))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, b := memPair()
+		a, b := codectest.Pair()
 		cc := h2.NewClientConn(a, h2.Config{})
 		go func() { _, _ = io.Copy(io.Discard, b) }() // ends with the connection
 		within(t, func() {
@@ -150,7 +151,7 @@ func FuzzHeaderBlock(f *testing.F) {
 			return
 		}
 		var seen *codec.Request
-		a, b := memPair()
+		a, b := codectest.Pair()
 		go func() { _, _ = io.Copy(io.Discard, a) }() // ends with the connection
 		_, _ = io.WriteString(a, http2.ClientPreface)
 		fr := http2.NewFramer(a, nil)

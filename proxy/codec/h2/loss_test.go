@@ -14,9 +14,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// D 25: a connection that dies takes each of its streams along, with a reset in
+// A connection that dies takes each of its streams along, with a reset in
 // the chain, after what had arrived.
-func TestConnectionLoss(t *testing.T) {
+func TestFB25ConnectionLoss(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
 		t.Run(side, func(t *testing.T) {
 			h, streams := handOver(t)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/codec/codectest"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
 
@@ -19,9 +20,9 @@ import (
 // memory runs a body with a client and a server of ours over memory, with a
 // clock of its own, and then ends both.
 func memory(t *testing.T, ccfg, scfg h2.Config, h codec.ServerHandler,
-	body func(t *testing.T, cc *h2.ClientConn, wire *memConn, stop context.CancelFunc, served <-chan error)) {
+	body func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, stop context.CancelFunc, served <-chan error)) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := memPair()
+		a, b := codectest.Pair()
 		ctx, stop := context.WithCancel(context.Background())
 		served := make(chan error, 1)
 		go func() { served <- h2.ServeConn(ctx, b, scfg, h) }() // ends with the wire
@@ -46,13 +47,13 @@ func elapsed(t *testing.T, since time.Time, want time.Duration) {
 // busy, silent, or not there yet.
 func TestDeadGatewayIsNoticed(t *testing.T) {
 	cs, stats := newCounts()
-	memory(t, h2.Config{Stats: stats}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *memConn, _ context.CancelFunc, _ <-chan error) {
+	memory(t, h2.Config{Stats: stats}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 		st := open(t, cc)
 		time.Sleep(time.Hour) // PINGs are answered
 		write(t, st, []byte("x"))
 		expectRead(t, st, []byte("x"))
 		died := time.Now()
-		wire.freeze()
+		wire.Freeze()
 		if re := expectReset(t, st); !re.Remote || !errors.Is(re, h2.ErrKeepalive) {
 			t.Errorf("got %v", re)
 		}
@@ -65,10 +66,10 @@ func TestDeadGatewayIsNoticed(t *testing.T) {
 }
 
 func TestDeadIdleGatewayIsNoticedByTheNextStream(t *testing.T) {
-	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *memConn, _ context.CancelFunc, _ <-chan error) {
+	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 		_ = open(t, cc).Close()
 		synctest.Wait()
-		wire.freeze()
+		wire.Freeze()
 		time.Sleep(time.Hour) // nobody asks while nobody uses it
 		start := time.Now()
 		st, err := cc.OpenStream(context.Background(), connectTo("a:1"))
@@ -84,9 +85,9 @@ func TestDeadIdleGatewayIsNoticedByTheNextStream(t *testing.T) {
 
 // A writer that is stuck in the transport does not keep the connection alive.
 func TestStuckTransportIsNoticed(t *testing.T) {
-	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *memConn, _ context.CancelFunc, _ <-chan error) {
+	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 		st := open(t, cc)
-		wire.freeze()
+		wire.Freeze()
 		start := time.Now()
 		_, err := st.Write(make([]byte, 1<<20))
 		if !network.IsReset(err) {
@@ -101,10 +102,10 @@ func TestServerNoticesADeadClient(t *testing.T) {
 	memory(t, h2.Config{KeepaliveInterval: -1}, h2.Config{}, func(_ context.Context, s codec.ServerStream) {
 		accept(t, s)
 		_, got = io.Copy(io.Discard, s)
-	}, func(t *testing.T, cc *h2.ClientConn, wire *memConn, _ context.CancelFunc, served <-chan error) {
+	}, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, served <-chan error) {
 		open(t, cc)
 		synctest.Wait()
-		wire.freeze()
+		wire.Freeze()
 		start := time.Now()
 		<-served
 		if !errors.Is(got, h2.ErrKeepalive) {
@@ -123,7 +124,7 @@ func TestSilentPeersAtTheStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a, b := memPair()
+				a, b := codectest.Pair()
 				served := make(chan error, 1)
 				start := time.Now()
 				go func() { served <- h2.ServeConn(context.Background(), b, h2.Config{}, echo) }() // ends by its timer
@@ -140,7 +141,7 @@ func TestSilentPeersAtTheStart(t *testing.T) {
 }
 
 func TestIdleConnectionEnds(t *testing.T) {
-	memory(t, h2.Config{}, h2.Config{IdleTimeout: time.Minute}, echo, func(t *testing.T, cc *h2.ClientConn, _ *memConn, _ context.CancelFunc, served <-chan error) {
+	memory(t, h2.Config{}, h2.Config{IdleTimeout: time.Minute}, echo, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, _ context.CancelFunc, served <-chan error) {
 		st := open(t, cc)
 		time.Sleep(time.Hour) // a tunnel is use, however silent
 		start := time.Now()
@@ -158,7 +159,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 // GOAWAY is served, and what is open finishes.
 func TestDrainServesWhatIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := memPair()
+		a, b := codectest.Pair()
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
 		served := make(chan error, 1)
@@ -206,7 +207,7 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 		hctx = ctx
 		accept(t, s)
 		_, _ = io.Copy(io.Discard, s)
-	}, func(t *testing.T, cc *h2.ClientConn, _ *memConn, stop context.CancelFunc, served <-chan error) {
+	}, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, stop context.CancelFunc, served <-chan error) {
 		st := open(t, cc)
 		start := time.Now()
 		stop()
@@ -222,7 +223,7 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 }
 
 func TestDrainOfAnUnusedConnection(t *testing.T) {
-	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, _ *memConn, stop context.CancelFunc, served <-chan error) {
+	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, stop context.CancelFunc, served <-chan error) {
 		_ = open(t, cc).Close()
 		synctest.Wait()
 		start := time.Now()
@@ -235,14 +236,14 @@ func TestDrainOfAnUnusedConnection(t *testing.T) {
 	})
 }
 
-// D 55: a peer that never opens its window.
-func TestFlushTimeout(t *testing.T) {
+// A peer that never opens its window.
+func TestFB55FlushTimeout(t *testing.T) {
 	cs, stats := newCounts()
 	var got error
 	memory(t, h2.Config{}, h2.Config{FlushTimeout: time.Minute, Stats: stats}, func(_ context.Context, s codec.ServerStream) {
 		accept(t, s)
 		_, got = s.Write(make([]byte, 2<<20))
-	}, func(t *testing.T, cc *h2.ClientConn, _ *memConn, _ context.CancelFunc, _ <-chan error) {
+	}, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 		start := time.Now()
 		st := open(t, cc)
 		<-st.Context().Done()
@@ -266,7 +267,7 @@ func TestFlushTimeoutSparesTheSlow(t *testing.T) {
 		write(t, s, make([]byte, 512<<10))
 		time.Sleep(2 * time.Minute) // no Write waits now
 		_ = s.CloseWrite()
-	}, func(t *testing.T, cc *h2.ClientConn, _ *memConn, _ context.CancelFunc, _ <-chan error) {
+	}, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 		st := open(t, cc)
 		for range 16 {
 			time.Sleep(40 * time.Second)
@@ -278,7 +279,7 @@ func TestFlushTimeoutSparesTheSlow(t *testing.T) {
 
 // slowConn says how much its peer has not acknowledged.
 type slowConn struct {
-	*memConn
+	*codectest.Conn
 	unsent chan int
 }
 
@@ -288,7 +289,7 @@ func (c slowConn) Unsent() int { return <-c.unsent }
 // acknowledged meanwhile is a sign of life.
 func TestSlowLinkIsNotDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := memPair()
+		a, b := codectest.Pair()
 		unsent := make(chan int, 4)
 		for _, n := range []int{900, 500, 200, 200} {
 			unsent <- n
@@ -299,7 +300,7 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 		open(t, cc)
 		synctest.Wait()
 		start := time.Now()
-		a.freeze()
+		a.Freeze()
 		<-cc.Done()
 		elapsed(t, start, 17*time.Second) // asked at 5 s, and 4 s for each sign and the last wait
 		b.Abort(net.ErrClosed)
@@ -310,7 +311,7 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 // all the time it wants, until a drain sets it a limit.
 func TestTurnedAwayIsNoDrain(t *testing.T) {
 	cfg := h2.Config{DrainTimeout: time.Minute, Ending: func() bool { return true }}
-	memory(t, h2.Config{}, cfg, echo, func(t *testing.T, cc *h2.ClientConn, _ *memConn, stop context.CancelFunc, served <-chan error) {
+	memory(t, h2.Config{}, cfg, echo, func(t *testing.T, cc *h2.ClientConn, _ *codectest.Conn, stop context.CancelFunc, served <-chan error) {
 		st := open(t, cc)
 		synctest.Wait()
 		if cc.CanOpen() {
