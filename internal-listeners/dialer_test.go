@@ -12,7 +12,7 @@ import (
 	"culvert/proxy/network"
 )
 
-// K13: whatever buffer_size_kb is, bodies arrive whole, both ways at once.
+// Whatever buffer_size_kb is, bodies arrive whole, both ways at once.
 func TestK13BufferSizes(t *testing.T) {
 	echo := network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
 		c, err := f.Accept(ctx)
@@ -50,7 +50,7 @@ func TestK13BufferSizes(t *testing.T) {
 	}
 }
 
-// K05, K06: a dial that nobody takes fails at once, and one that is taken is
+// A dial that nobody takes fails at once, and one that is taken is
 // told when it is, not before.
 func TestK05K06Answers(t *testing.T) {
 	flows := network.NewFlowTable()
@@ -86,7 +86,7 @@ func TestHandlerThatForgetsToClose(t *testing.T) {
 	_ = c.Close()
 }
 
-// K09: the end of the configuration that made a connection ends it.
+// The end of the configuration that made a connection ends it.
 func TestK09LifeEnds(t *testing.T) {
 	life, end := context.WithCancelCause(context.Background())
 	served := make(chan error, 1)

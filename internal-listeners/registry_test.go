@@ -32,8 +32,8 @@ func TestLookup(t *testing.T) {
 	var _ network.HandlerLookup = r.Lookup
 }
 
-// K04: a listener that is gone is not found.
-func TestReplaceForgets(t *testing.T) {
+// A listener that is gone is not found.
+func TestK04ReplaceForgets(t *testing.T) {
 	r := NewRegistry()
 	r.Replace(map[string]network.Handler{"a": handlerOf(nil)})
 	r.Replace(map[string]network.Handler{"b": handlerOf(nil)})
