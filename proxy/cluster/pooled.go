@@ -175,10 +175,11 @@ func (pc *pooled) streamClosed() {
 }
 
 // upstream describes a stream of the connection.
-func (pc *pooled) upstream(streamID uint64) *network.UpstreamInfo {
+func (pc *pooled) upstream(s codec.Stream) *network.UpstreamInfo {
 	return &network.UpstreamInfo{
 		Cluster: pc.pool.c.name, Host: pc.pool.host.address, HostName: pc.pool.host.name,
 		LocalAddress: pc.local, RemoteAddress: pc.remote,
-		ConnectionID: pc.id, StreamID: streamID, Protocol: pc.proto.String(), TLS: pc.tls,
+		ConnectionID: pc.id, StreamID: s.ID(), Protocol: pc.proto.String(), TLS: pc.tls,
+		Wire: codec.Wire(s),
 	}
 }

@@ -83,6 +83,15 @@ type ServerStream interface {
 // overtake what was sent before it: a dial made for the stream uses s.Context.
 type ServerHandler func(ctx context.Context, s ServerStream)
 
+// Wire is the meter of a stream's bytes on its connection, nil where its codec
+// has none.
+func Wire(s Stream) *network.WireMeter {
+	if m, ok := s.(interface{ Wire() *network.WireMeter }); ok {
+		return m.Wire()
+	}
+	return nil
+}
+
 // DatagramStream is a stream that also carries HTTP datagrams (RFC 9297), for
 // CONNECT-UDP: HTTP/3 in QUIC datagrams, else as capsules on the stream.
 type DatagramStream interface {

@@ -145,7 +145,7 @@ func TestMissingValues(t *testing.T) {
 	empty := func() *Context {
 		return &Context{Info: &network.StreamInfo{}}
 	}
-	zero := regexp.MustCompile(`^(BYTES_.*|CONNECTION_ID|STREAM_ID|RESPONSE_CODE|UPSTREAM_REQUEST_ATTEMPT_COUNT)$`)
+	zero := regexp.MustCompile(`^(BYTES_.*|.*STREAM_(WIRE|HEADER)_BYTES_.*|CONNECTION_ID|STREAM_ID|RESPONSE_CODE|UPSTREAM_REQUEST_ATTEMPT_COUNT)$`)
 	always := regexp.MustCompile(`^(EMIT_TIME.*|HOSTNAME|UNIQUE_ID|ACCESS_LOG_TYPE|DURATION)$`)
 	params := map[string]string{
 		"REQ": "x", "RESP": "x", "TRAILER": "x", "QUERY_PARAM": "x", "DYNAMIC_METADATA": "x", "FILTER_STATE": "x",
@@ -208,14 +208,14 @@ func TestCompileErrors(t *testing.T) {
 		"%COMMON_DURATION(DS_RX_BEG:DS_RX_END:ms)%": "DS_RX_END is no point in time",
 		"%COMMON_DURATION(X:DS_TX_END:ms)%":         "X is no point in time",
 		"%COMMON_DURATION(DS_RX_BEG:DS_TX_END:s)%":  "precision is ms, us or ns",
-		"%PATH(X)%":                    `"X" is not WQ or NQ`,
-		"%PATH(WQ:X)%":                 `"X" is not ORIG`,
-		"%FILTER_STATE(a:B)%":          `"B" is not PLAIN`,
-		"%FILTER_STATE(:PLAIN)%":       "names no filter state",
-		"%RESPONSE_CODE_DETAILS(x)%":   "ALLOW_WHITESPACES",
-		"%DOWNSTREAM_WIRE_BYTES_SENT%": "is not supported by culvert",
-		"%UPSTREAM_LOCAL_SUBJECT%":     "is not supported by culvert",
-		"%TLS_JA3_FINGERPRINT%":        "is not supported by culvert",
+		"%PATH(X)%":                                   `"X" is not WQ or NQ`,
+		"%PATH(WQ:X)%":                                `"X" is not ORIG`,
+		"%FILTER_STATE(a:B)%":                         `"B" is not PLAIN`,
+		"%FILTER_STATE(:PLAIN)%":                      "names no filter state",
+		"%RESPONSE_CODE_DETAILS(x)%":                  "ALLOW_WHITESPACES",
+		"%DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT%": "is not supported by culvert",
+		"%UPSTREAM_LOCAL_SUBJECT%":                    "is not supported by culvert",
+		"%TLS_JA3_FINGERPRINT%":                       "is not supported by culvert",
 	} {
 		_, err := Compile(format)
 		var syntax *SyntaxError

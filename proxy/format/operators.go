@@ -36,7 +36,7 @@ func operators() map[string]definition {
 	}
 	for _, part := range []map[string]definition{
 		headerOperators(), timeOperators(), addressOperators(), upstreamOperators(),
-		tlsOperators(), stateOperators(),
+		tlsOperators(), stateOperators(), wireOperators(),
 	} {
 		maps.Copy(all, part)
 	}
@@ -177,7 +177,6 @@ func isEnvoys(name string) bool {
 	for _, side := range []string{"DOWNSTREAM_", "UPSTREAM_"} {
 		if rest, ok := strings.CutPrefix(name, side); ok {
 			return strings.HasPrefix(rest, "PEER_") || strings.HasPrefix(rest, "LOCAL_") ||
-				strings.HasPrefix(rest, "WIRE_BYTES_") || strings.HasPrefix(rest, "HEADER_BYTES_") ||
 				strings.HasPrefix(rest, "DECOMPRESSED_") || strings.HasPrefix(rest, "TLS_")
 		}
 	}

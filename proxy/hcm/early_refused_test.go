@@ -174,21 +174,7 @@ func refusesEarly(t *testing.T, m tunnel.Mode, route string, late bool) {
 			t.Errorf("the upstream read %v, want a reset and no byte before it", err)
 		}
 	}
-	if details := w.lastDetails(); details != "early_connect_data" {
+	if details := w.lastExchange().Details; details != "early_connect_data" {
 		t.Errorf("details %q", details)
 	}
-}
-
-// lastDetails are those of the one exchange, once it has ended.
-func (w *wire) lastDetails() string {
-	w.t.Helper()
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		for _, info := range w.flows.Ended() {
-			if info.Kind == network.KindExchange {
-				return info.Details
-			}
-		}
-	}
-	w.t.Fatal("no exchange has ended")
-	return ""
 }

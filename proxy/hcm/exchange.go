@@ -36,7 +36,7 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 	e.Info = c.info.Child(c.hcm.deps.Flows.NextID())
 	e.Info.Kind = network.KindExchange
 	e.Info.ConnectionID, e.Info.StreamID = c.info.ConnectionID, s.ID()
-	e.Info.Protocol = s.Proto().String()
+	e.Info.Protocol, e.Info.Wire = s.Proto().String(), codec.Wire(s)
 	e.Info.RaiseHops(codec.Hops(e.Request.Header))
 	if e.Request.IsConnect() { // where the flow table says it goes
 		e.Info.SetFilterState(network.StateDestination, e.Request.Authority)

@@ -46,6 +46,9 @@ type StreamInfo struct {
 	sharing     map[string]Sharing // of filter state, by name
 
 	Meter Meter
+	// Wire is what the exchange costs on its own stream; nil for a flow that is
+	// all of its connection.
+	Wire *WireMeter
 
 	// Flags, Details (%RESPONSE_CODE_DETAILS%) and TerminationDetails
 	// (%CONNECTION_TERMINATION_DETAILS%) say how it ended. ResponseCode is 0
@@ -98,6 +101,7 @@ type UpstreamInfo struct {
 	StreamID      uint64 // stream on a multiplexed connection
 	Protocol      string
 	TLS           *tls.ConnectionState
+	Wire          *WireMeter // of the HTTP stream; nil where the connection is the flow's
 }
 
 // Step is one dated step of a flow, for the flow table and for explaining.

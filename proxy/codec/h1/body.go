@@ -201,6 +201,9 @@ func (b *body) readTrailers() (codec.Fields, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(trailers) > 0 {
+		b.c.in.tookHeader(len(text))
+	}
 	for _, f := range trailers {
 		if forbiddenTrailer(f.Name) {
 			return nil, bad("trailer that frames or routes the message")

@@ -175,6 +175,7 @@ func (cc *ClientConn) OpenStream(ctx context.Context, req *codec.Request) (codec
 		return nil, err
 	}
 	n, err := cc.nc.Write(buf)
+	st.wroteHead(n)
 	cc.out.keep(buf)
 	if err == nil {
 		return st, nil
@@ -210,7 +211,9 @@ func (cc *ClientConn) begin(ctx context.Context, req *codec.Request) (*clientStr
 	st := &clientStream{cc: cc, reused: cc.opened > 1, stream: &stream{
 		c: &cc.conn, id: cc.opened, head: req, proto: codec.HTTP11,
 		tunnel: req.AsksTunnel(), base: background, out: body,
+		wire: &network.WireMeter{},
 	}}
+	cc.in.charge(st.wire)
 	st.last = st.tunnel || (cc.cfg.MaxRequests > 0 && cc.opened >= uint64(cc.cfg.MaxRequests))
 	st.sendEnd = !st.tunnel && req.EndStream
 	st.block = cc.newHead()
@@ -233,6 +236,7 @@ func (cc *ClientConn) finished(st *stream) {
 		return
 	}
 	cc.current = nil
+	cc.in.charge(nil)
 	_ = cc.clock.set(time.Time{})
 	switch {
 	case again && !cc.draining && cc.in.buffered() == 0 && cc.in.ended() == nil && !cc.closed:

@@ -43,6 +43,7 @@ func (s *clientStream) ReadResponse(ctx context.Context) (*codec.Response, error
 	if err != nil {
 		return nil, s.noResponse(err)
 	}
+	s.c.in.tookHeader(len(text))
 	s.block = s.cc.newHead()
 	res, err := s.c.parseResponse(text, s.head)
 	if err == nil && res.Informational() {
@@ -90,6 +91,7 @@ func (s *clientStream) begin(res *response) {
 	switch {
 	case res.body.kind == rawBody:
 		s.switched = true
+		s.payloadFollows()
 	case s.tunnel:
 		s.sendEnd = true // refused: there is nothing to send
 	}

@@ -72,6 +72,7 @@ func (s *server) run() error {
 
 // exchange reads a request and has it served. more: another may follow.
 func (s *server) exchange() (more bool, err error) {
+	s.in.charge(nil)
 	text, err := s.readHead()
 	if err != nil {
 		return false, s.headFailed(err)
@@ -81,7 +82,7 @@ func (s *server) exchange() (more bool, err error) {
 		return false, s.refuse(err.(*MessageError)) //nolint:errorlint // parseRequest says so
 	}
 	s.served++
-	st := s.newStream(req)
+	st := s.newStream(req, len(text))
 	s.handler(s.base, serverStream{st})
 	return s.finish(st)
 }

@@ -5,18 +5,22 @@ import (
 	"fmt"
 
 	"culvert/proxy/codec"
+	"culvert/proxy/network"
 )
 
 // serverStream is an exchange in the role of the server.
 type serverStream struct{ *stream }
 
-// newStream is the exchange of a request.
-func (s *server) newStream(req *request) *stream {
+// newStream is the exchange of a request whose head took n bytes.
+func (s *server) newStream(req *request, n int) *stream {
 	st := &stream{
 		c: &s.conn, id: s.served, head: req.Request, proto: req.Proto,
 		tunnel: req.AsksTunnel(), base: s.base,
-		expect: req.expect,
+		expect: req.expect, wire: &network.WireMeter{},
 	}
+	st.wire.Received(n)
+	st.wire.HeaderReceived(n)
+	s.in.charge(st.wire)
 	st.in.start(&s.conn, req.body)
 	st.recvEnd = st.in.over()
 	st.last = req.close || (s.cfg.MaxRequests > 0 && s.served >= uint64(s.cfg.MaxRequests))
@@ -57,8 +61,10 @@ func (s serverStream) WriteResponse(res *codec.Response) error {
 	st.setAnswered(a)
 	if a.switched {
 		st.stopWatching() // before the peer is told that it may send
+		st.payloadFollows()
 	}
-	_, err = st.c.nc.Write(buf)
+	n, err := st.c.nc.Write(buf)
+	st.wroteHead(n)
 	st.c.out.keep(buf)
 	if err != nil {
 		return st.didWrite(err, true)
@@ -104,7 +110,8 @@ func (st *stream) inform(res *codec.Response) error {
 		st.expect = false
 		st.mu.Unlock()
 	}
-	_, err = st.c.nc.Write(buf)
+	n, err := st.c.nc.Write(buf)
+	st.wroteHead(n)
 	st.c.out.keep(buf)
 	return st.didWrite(err, true)
 }

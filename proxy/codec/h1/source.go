@@ -19,11 +19,12 @@ type source struct {
 
 	mu      sync.Mutex
 	turn    sync.Cond
-	filling bool           // somebody waits for the connection
-	held    bool           // nobody may begin to
-	cur     *network.Chunk // what is unread, at least one byte; else nil
-	err     error          // sticky; what is unread comes first
-	size    int            // of the next chunk of our own
+	filling bool               // somebody waits for the connection
+	held    bool               // nobody may begin to
+	cur     *network.Chunk     // what is unread, at least one byte; else nil
+	err     error              // sticky; what is unread comes first
+	size    int                // of the next chunk of our own
+	wire    *network.WireMeter // of whose message is being read; nil: nobody's
 }
 
 func (s *source) init(c network.Conn) {
@@ -137,6 +138,30 @@ func (s *source) read() (*network.Chunk, error) {
 	return c, nil // an error beside bytes comes again
 }
 
+// charge has m count what is taken from here on; nil counts nothing.
+func (s *source) charge(m *network.WireMeter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wire = m
+}
+
+// tookLocked counts n bytes that the reader has taken.
+func (s *source) tookLocked(n int) {
+	if s.wire != nil {
+		s.wire.Received(n)
+	}
+}
+
+// tookHeader tells of n of the bytes taken last that they were of a head or
+// trailers.
+func (s *source) tookHeader(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wire != nil {
+		s.wire.HeaderReceived(n)
+	}
+}
+
 // advance takes n bytes of the view.
 func (s *source) advance(n int) {
 	s.mu.Lock()
@@ -144,6 +169,7 @@ func (s *source) advance(n int) {
 	if s.cur == nil || n == 0 {
 		return
 	}
+	s.tookLocked(n)
 	s.cur.Data = s.cur.Data[n:]
 	if len(s.cur.Data) == 0 {
 		s.cur.Release()
@@ -160,9 +186,11 @@ func (s *source) take(n int) *network.Chunk {
 	c := s.cur
 	if n >= len(c.Data) && (len(c.Data) >= len(c.Space())/2 || len(c.Space()) <= network.ChunkSmall) {
 		s.cur = nil
+		s.tookLocked(len(c.Data))
 		return c
 	}
 	n = min(n, len(c.Data), network.ChunkLarge)
+	s.tookLocked(n)
 	out := network.NewChunk(n)
 	out.Data = append(out.Data, c.Data[:n]...)
 	if c.Data = c.Data[n:]; len(c.Data) == 0 {

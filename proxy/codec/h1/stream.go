@@ -21,6 +21,7 @@ type stream struct {
 	tunnel bool // asks for one: nothing but the answer makes bytes of it
 	base   context.Context
 	proto  codec.Proto
+	wire   *network.WireMeter
 	// draining asks whether the connection is (server).
 	draining func() bool
 
@@ -68,6 +69,21 @@ func (st *stream) RemoteAddress() network.Address { return st.c.remote }
 
 // Request is the request's head.
 func (st *stream) Request() *codec.Request { return st.head }
+
+// Wire counts the exchange's bytes on the connection, but for a tunnel's payload.
+func (st *stream) Wire() *network.WireMeter { return st.wire }
+
+// wroteHead counts n bytes of a head that were sent.
+func (st *stream) wroteHead(n int) {
+	st.wire.Sent(n)
+	st.wire.HeaderSent(n)
+}
+
+// payloadFollows: what comes and goes from here on is no message's.
+func (st *stream) payloadFollows() {
+	st.c.in.charge(nil)
+	st.wire.Raw()
+}
 
 // Unsent is what the peer has not acknowledged; 0 where the connection cannot
 // tell.

@@ -30,6 +30,9 @@ func (st *stream) Write(p []byte) (int, error) {
 	if st.out.kind == fixedBody {
 		st.out.length -= int64(n)
 	}
+	if st.out.kind != rawBody {
+		st.wire.Sent(n)
+	}
 	return n, st.didWrite(err, false)
 }
 
@@ -44,13 +47,17 @@ func (st *stream) WriteChunk(ch *network.Chunk) error {
 func (st *stream) writeChunked(p []byte) (int, error) {
 	head := strconv.AppendInt(st.c.out.buffer(), int64(len(p)), 16)
 	head = append(head, "\r\n"...)
-	_, err := st.c.out.write(head, p, []byte("\r\n"))
+	n, err := st.c.out.write(head, p, []byte("\r\n"))
+	st.wire.Sent(int(n))
 	st.c.out.keep(head)
 	if err != nil {
 		return 0, st.didWrite(err, true)
 	}
 	return len(p), nil
 }
+
+// lastChunk comes before the trailers (RFC 9112 §7.1).
+const lastChunk = "0\r\n"
 
 // CloseWrite ends our direction: with the last chunk, or in a tunnel with the
 // connection's own half-close. A body shorter than its content-length cannot
@@ -77,12 +84,16 @@ func (st *stream) endWriting(t codec.Fields) error {
 			return st.breakOff(errTooShort)
 		}
 	case chunkedBody:
-		buf, err := st.c.appendTrailers(append(st.c.out.buffer(), "0\r\n"...), t)
+		buf, err := st.c.appendTrailers(append(st.c.out.buffer(), lastChunk...), t)
 		if err != nil {
 			return err
 		}
 		if _, err = st.c.out.write(buf, nil, nil); err != nil {
 			return st.didWrite(err, true)
+		}
+		st.wire.Sent(len(buf))
+		if len(t) > 0 {
+			st.wire.HeaderSent(len(buf) - len(lastChunk))
 		}
 		st.c.out.keep(buf)
 	case rawBody, untilClose:

@@ -120,7 +120,7 @@ func (cc *ClientConn) OpenStream(ctx context.Context, req *codec.Request) (codec
 	st := c.newStream(c.maxID)
 	st.head = req
 	c.addStreamLocked(st)
-	c.queueBlockLocked(st.id, req.EndStream)
+	c.queueBlockLocked(st, req.EndStream)
 	if req.EndStream {
 		st.sendEndedLocked()
 	}
@@ -205,6 +205,7 @@ func (c *conn) responseDone(l *headerList) error {
 	case len(st.responses) >= maxInformational:
 		return streamError(id, http2.ErrCodeEnhanceYourCalm, "too many informational responses")
 	}
+	st.blockArrivedLocked()
 	st.responses = append(st.responses, res)
 	st.headed = !res.Informational()
 	if n, ok := contentLength(res.Header); ok && st.headed && st.hasBody(res) {

@@ -93,6 +93,7 @@ func (c *conn) admitData(h frameHeader, payload int, endStream bool) (*stream, e
 			return nil, streamError(h.id, http2.ErrCodeProtocol, "DATA does not match content-length")
 		}
 	}
+	st.wire.Received(frameHeaderLen + h.length)
 	return st, nil
 }
 

@@ -20,6 +20,7 @@ type headerBlock struct {
 	id        uint32
 	endStream bool
 	frames    int
+	wire      int // bytes of its frames so far
 	buf       []byte
 }
 
@@ -48,7 +49,7 @@ func (c *conn) readHeaders(h frameHeader) error {
 	if err != nil {
 		return err
 	}
-	c.block.id, c.block.endStream = h.id, endStream
+	c.block.id, c.block.endStream, c.block.wire = h.id, endStream, frameHeaderLen+h.length
 	if h.flags&http2.FlagHeadersEndHeaders == 0 {
 		c.block.open, c.block.frames = true, 0
 		c.block.buf = append(c.block.buf[:0], p...)
@@ -105,6 +106,7 @@ func (c *conn) readContinuation(h frameHeader) error {
 		return err
 	}
 	c.block.buf = append(c.block.buf, p...)
+	c.block.wire += frameHeaderLen + h.length
 	if !end {
 		return nil
 	}
@@ -115,6 +117,12 @@ func (c *conn) readContinuation(h frameHeader) error {
 		return err
 	}
 	return c.headersDone(list)
+}
+
+// blockArrivedLocked charges the stream with the block that has come for it.
+func (st *stream) blockArrivedLocked() {
+	st.wire.Received(st.c.block.wire)
+	st.wire.HeaderReceived(st.c.block.wire)
 }
 
 // headerList is a decoded header block, as far as it was in order and within

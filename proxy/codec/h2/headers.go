@@ -193,7 +193,7 @@ func (c *conn) queueTrailersLocked(st *stream, t codec.Fields) error {
 	if err := c.encodeLocked(make([]hpack.HeaderField, 0, len(t)), t, false); err != nil {
 		return fmt.Errorf("trailers: %w", err)
 	}
-	c.queueBlockLocked(st.id, true)
+	c.queueBlockLocked(st, true)
 	return nil
 }
 
@@ -244,8 +244,11 @@ func sensitive(name string) bool {
 }
 
 // queueBlockLocked queues the header block in hbuf.
-func (c *conn) queueBlockLocked(id uint32, endStream bool) {
-	c.w.pending = appendHeaderBlock(c.w.pending, id, c.hbuf.Bytes(), endStream, c.peer.maxFrame)
+func (c *conn) queueBlockLocked(st *stream, endStream bool) {
+	before := len(c.w.pending)
+	c.w.pending = appendHeaderBlock(c.w.pending, st.id, c.hbuf.Bytes(), endStream, c.peer.maxFrame)
+	st.wire.Sent(len(c.w.pending) - before)
+	st.wire.HeaderSent(len(c.w.pending) - before)
 	if c.hbuf.Cap() > maxPending {
 		c.hbuf = bytes.Buffer{} // one long head must not cost memory for good
 	}

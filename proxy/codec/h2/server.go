@@ -61,6 +61,7 @@ func (c *conn) headersDone(l *headerList) error {
 	}
 	st := c.newStream(id)
 	st.head, st.headed = req, true
+	st.blockArrivedLocked()
 	if n, ok := contentLength(req.Header); ok && req.Method != "CONNECT" {
 		st.declared = n
 	}
@@ -145,6 +146,7 @@ func (c *conn) trailersLocked(l *headerList) error {
 		return streamError(id, http2.ErrCodeProtocol, "DATA does not match content-length")
 	}
 	c.stats.Trailers.Inc()
+	st.blockArrivedLocked()
 	st.trailers = l.fields
 	st.recvEndedLocked()
 	return nil
@@ -197,7 +199,7 @@ func (s serverStream) WriteResponse(res *codec.Response) error {
 	if !res.Informational() && c.cfg.Ending != nil && c.cfg.Ending() {
 		c.turnAwayLocked()
 	}
-	c.queueBlockLocked(st.id, end)
+	c.queueBlockLocked(st, end)
 	st.headSent = !res.Informational()
 	if end {
 		st.sendEndedLocked()

@@ -20,6 +20,7 @@ type stream struct {
 	id     uint32
 	opened time.Time
 	head   *codec.Request
+	wire   *network.WireMeter
 
 	// writing orders the users of our direction: Write, CloseWrite, trailers.
 	writing sync.Mutex
@@ -64,7 +65,7 @@ type stream struct {
 
 func (c *conn) newStream(id uint32) *stream {
 	st := &stream{
-		c: c, id: id, opened: time.Now(), declared: -1,
+		c: c, id: id, opened: time.Now(), declared: -1, wire: &network.WireMeter{},
 		recvWindow: c.cfg.StreamWindow, sendWindow: c.peer.initialWindow,
 	}
 	st.readable.L, st.writable.L = &c.mu, &c.mu
@@ -90,6 +91,9 @@ func (st *stream) RemoteAddress() network.Address { return st.c.remote }
 
 // Request is the request's head.
 func (st *stream) Request() *codec.Request { return st.head }
+
+// Wire counts the stream's bytes on the connection.
+func (st *stream) Wire() *network.WireMeter { return st.wire }
 
 // Read returns what has arrived, io.EOF after the peer's END_STREAM, or why the
 // stream is over.
@@ -192,6 +196,7 @@ func (c *conn) sendLocked(st *stream, p []byte) error {
 	if len(p) <= smallWrite && len(c.w.pending)+len(p) <= maxPending {
 		c.w.pending = appendFrameHeader(c.w.pending, len(p), http2.FrameData, 0, st.id)
 		c.w.pending = append(c.w.pending, p...)
+		st.wire.Sent(frameHeaderLen + len(p))
 		c.flood.sent(len(p))
 		c.flushIfFreeLocked()
 		return nil
@@ -248,6 +253,7 @@ func (st *stream) endWriting(t codec.Fields) error {
 	}
 	if len(t) == 0 {
 		c.w.pending = appendFrameHeader(c.w.pending, 0, http2.FrameData, http2.FlagDataEndStream, st.id)
+		st.wire.Sent(frameHeaderLen)
 	} else if err := c.queueTrailersLocked(st, t); err != nil {
 		return err
 	}

@@ -166,6 +166,9 @@ func (c *conn) writeLocked(st *stream, p []byte) {
 	w.pending, w.spare = w.spare[:0], nil
 	w.frames, w.control = 0, 0
 	maxFrame := min(c.peer.maxFrame, c.cfg.MaxFrameSize)
+	if st != nil {
+		st.wire.Sent(len(p) + frameHeaderLen*framesOf(p, maxFrame))
+	}
 	c.mu.Unlock()
 
 	w.gather(head, st, p, maxFrame)
@@ -182,13 +185,16 @@ func (c *conn) writeLocked(st *stream, p []byte) {
 	c.unlockWriterLocked()
 }
 
+// framesOf is how many DATA frames p takes.
+func framesOf(p []byte, maxFrame int) int { return (len(p) + maxFrame - 1) / maxFrame }
+
 // gather lists head and the frames of p.
 func (w *writer) gather(head []byte, st *stream, p []byte, maxFrame int) {
 	w.iov, w.hdrs = w.iov[:0], w.hdrs[:0]
 	if len(head) > 0 {
 		w.iov = append(w.iov, head)
 	}
-	if need := (len(p) + maxFrame - 1) / maxFrame * frameHeaderLen; cap(w.hdrs) < need {
+	if need := framesOf(p, maxFrame) * frameHeaderLen; cap(w.hdrs) < need {
 		w.hdrs = make([]byte, 0, need) // iov points into it: it must not move
 	}
 	for len(p) > 0 {

@@ -56,6 +56,7 @@ func introduce(conn network.Conn, connect *route.Connect, info *network.StreamIn
 		conn.Abort(err)
 		return fmt.Errorf("PROXY header: %w", err)
 	}
+	info.Introduced(len(header))
 	return nil
 }
 
