@@ -1,0 +1,78 @@
+package netstack
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+
+	"culvert/netstack/netstacktest"
+	"culvert/proxy/network"
+)
+
+func TestLimits(t *testing.T) {
+	from := func(host byte, port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, host}), port)
+	}
+	dst := families()[0].dst
+	t.Run("pending", func(t *testing.T) {
+		r := newRig(t, func(c *Config, _ *Deps) { c.MaxPendingConnects = 6 })
+		for i := range uint16(5) { // one source gets two thirds
+			r.send(netstacktest.SYN(from(2, 1000+i), dst, isn))
+		}
+		for i := range uint16(3) {
+			r.send(netstacktest.SYN(from(3, 1000+i), dst, isn))
+		}
+		r.quiet()
+		st := r.stack.Stats()
+		if st.Pending != 6 || st.SynDroppedSourceLimit != 1 || st.SynDroppedPendingLimit != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		r.arrive().finish(t, func(f network.Flow) error { f.Reject(errors.New("no")); return nil })
+		r.wire.Next()
+		r.send(netstacktest.SYN(from(4, 1), dst, isn)) // there is a place again
+		eventually(t, "the freed place", func() bool {
+			r.send(netstacktest.SYN(from(4, 1), dst, isn))
+			return r.stack.Stats().Pending == 6
+		})
+	})
+	t.Run("flows", func(t *testing.T) {
+		r := newRig(t, func(c *Config, _ *Deps) { c.MaxFlows = 1 })
+		r.send(netstacktest.SYN(from(2, 1), dst, isn))
+		r.arrive()
+		r.send(netstacktest.SYN(from(2, 2), dst, isn))
+		told{type4: 3, cd4: 0}.check(t, r, from(2, 2), dst)
+		if st := r.stack.Stats(); st.FlowsOverLimit != 1 || st.Flows != 1 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+	t.Run("silent", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.stack.gate.mu.Lock()
+		r.stack.gate.limit.silent = 2
+		r.stack.gate.mu.Unlock()
+		for i := range uint16(2) {
+			r.send(netstacktest.SYN(from(2, i+1), dst, isn))
+			r.arrive().finish(t, func(f network.Flow) error { f.Reject(context.DeadlineExceeded); return nil })
+		}
+		r.send(netstacktest.SYN(from(2, 9), dst, isn))
+		r.noFlow()
+		if st := r.stack.Stats(); st.SynDroppedSilentLimit != 1 || st.SilentRemembered != 2 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+	t.Run("told", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.stack.gate.mu.Lock()
+		r.stack.gate.limit.told = 2
+		r.stack.gate.mu.Unlock()
+		for i := range uint16(3) {
+			r.send(netstacktest.SYN(from(2, i+1), dst, isn))
+			r.arrive().finish(t, func(f network.Flow) error { f.Reject(errors.New("no")); return nil })
+			r.wire.Next()
+		}
+		if st := r.stack.Stats(); st.ToldRemembered != 2 {
+			t.Errorf("%d verdicts remembered", st.ToldRemembered)
+		}
+	})
+}
