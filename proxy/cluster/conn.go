@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/proxy/network"
@@ -17,6 +18,7 @@ type countedConn struct {
 	opened time.Time
 	limit  *time.Timer // max_stream_duration; may be nil
 	once   sync.Once
+	cause  atomic.Pointer[error] // of the first Abort
 }
 
 // count makes conn give back its place when it is over. The place in the
@@ -41,8 +43,18 @@ func (c *countedConn) Close() error {
 }
 
 func (c *countedConn) Abort(cause error) {
+	c.cause.CompareAndSwap(nil, &cause)
 	defer c.once.Do(c.over)
 	c.Conn.Abort(cause)
+}
+
+// AbortCause is why the connection was aborted, nil if it was not: the socket
+// below does not tell whoever reads from it.
+func (c *countedConn) AbortCause() error {
+	if cause := c.cause.Load(); cause != nil {
+		return *cause
+	}
+	return nil
 }
 
 func (c *countedConn) over() {

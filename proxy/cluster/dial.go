@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"culvert/proxy/network"
@@ -32,6 +33,9 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	var conn network.Conn
 	if err == nil {
 		conn, err = c.dial(within, h, way, targets, inner)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			<-within.Done() // the socket's timer was ahead of the context's, which knows why
+		}
 	}
 	failure := transportFailure(err)
 	if err == nil {
