@@ -63,8 +63,20 @@ func (e *exchange) tunnelEnded(r network.RelayResult) error {
 		return e.tunnelTimedOut(streamIdle())
 	case r.Downstream == network.EndReset || r.Downstream == network.EndError:
 		return e.lost(r.Err)
+	case e.upstreamExpired(r.Err):
+		e.hcm.counts.rqTxReset.Inc()
+		return e.fail(network.FlagUMSDR, "upstream_max_stream_duration_reached", r.Err)
 	}
 	return e.upstreamLost("connection termination", network.FlagUC, r.Err)
+}
+
+// upstreamExpired reports whether the cluster ended the far half, since it had
+// lived as long as it may. A stream says so; a socket must be asked.
+func (e *exchange) upstreamExpired(err error) bool {
+	if c, ok := e.Upstream.Conn.(interface{ AbortCause() error }); ok {
+		err = c.AbortCause()
+	}
+	return network.FlagFor(err)&network.FlagUMSDR != 0
 }
 
 func (e *exchange) tunnelTimedOut(reply *codec.LocalReply) error {
