@@ -76,6 +76,8 @@ type bench struct {
 	conn  *connection
 	store *stats.Store
 	flows *network.FlowTable
+	sinks *accesslog.Sinks
+	out   *buffer // what the access log wrote
 	wg    sync.WaitGroup
 }
 
@@ -130,12 +132,17 @@ func newBench(t *testing.T, text string, c router.Cluster, filters map[string]co
 	draining, drain := context.WithCancel(context.Background())
 	t.Cleanup(drain)
 	d.Draining = draining
+	out := &buffer{}
+	d.AccessLog = accesslog.NewSinks(out, io.Discard)
 	h, err := New(manager(t, text), d)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
 	info := network.NewStreamInfo(d.Flows.NextID())
-	return &bench{t: t, hcm: h, drain: drain, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, life: context.Background(), version: h.counts.version(codec.HTTP2), info: info}}
+	return &bench{
+		t: t, hcm: h, drain: drain, store: d.Stats, flows: d.Flows, sinks: d.AccessLog, out: out,
+		conn: &connection{hcm: h, life: context.Background(), version: h.counts.version(codec.HTTP2), info: info},
+	}
 }
 
 // send serves one request; wait awaits it.

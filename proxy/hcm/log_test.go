@@ -2,16 +2,12 @@ package hcm
 
 import (
 	"bytes"
-	"io"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
-	"culvert/proxy/accesslog"
 	"culvert/proxy/codec"
-	"culvert/proxy/httpfilter/router"
-	"culvert/proxy/network"
 )
 
 // buffer is written to by a sink.
@@ -26,32 +22,26 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 const stdoutLog = `access_log: [{name: out, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog%}}]`
 
-// logged is a bench whose log is read by lines, which ends it.
-func logged(t *testing.T, text string, c router.Cluster) (*bench, func() []string) {
-	t.Helper()
-	out := &buffer{}
-	sinks := accesslog.NewSinks(out, io.Discard)
-	d := deps(t, c, nil)
-	d.AccessLog = sinks
-	h, err := New(manager(t, text), d)
-	if err != nil {
-		t.Fatal(err)
+// records ends the access log and reads its lines.
+func (b *bench) records() []string {
+	b.t.Helper()
+	if err := b.sinks.Close(); err != nil {
+		b.t.Error(err)
 	}
-	info := network.NewStreamInfo(d.Flows.NextID())
-	b := &bench{t: t, hcm: h, store: d.Stats, flows: d.Flows, conn: &connection{hcm: h, life: t.Context(), version: h.counts.version(codec.HTTP2), info: info}}
-	return b, func() []string {
-		if err := sinks.Close(); err != nil {
-			t.Error(err)
-		}
-		return strings.Split(strings.TrimSuffix(out.b.String(), "\n"), "\n")
-	}
+	return strings.Split(strings.TrimSuffix(b.out.String(), "\n"), "\n")
 }
 
 func TestN07N08DefaultFormat(t *testing.T) {
 	c, far := origin()
-	b, lines := logged(t, with(terminateRoute+","+directRoute, "generate_request_id: false\n"+strings.Replace(stdoutLog, "%", "", 1)), c)
+	b := newBench(t, with(terminateRoute+","+directRoute, "generate_request_id: false\n"+strings.Replace(stdoutLog, "%", "", 1)), c, nil)
 	client := b.send(connect())
 	head(t, client)
 	mustWrite(t, client, "12345")
@@ -70,7 +60,7 @@ func TestN07N08DefaultFormat(t *testing.T) {
 		`\[[-0-9T:.Z]+\] "GET /p\?q=1 HTTP/2" 200 - 0 5 \d+ - "-" "-" "-" "foo.com" "-"`,
 		`\[[-0-9T:.Z]+\] "CONNECT - HTTP/2" 400 - 0 0 \d+ - "-" "-" "-" "-" "-"`,
 	}
-	got := lines()
+	got := b.records()
 	if len(got) != len(want) {
 		t.Fatalf("%d records, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
 	}
@@ -86,7 +76,7 @@ func TestE05RecordWhenTheTunnelIsUp(t *testing.T) {
 	text := strings.Replace(stdoutLog, "%", format, 1) +
 		"\naccess_log_options: {flush_access_log_on_new_request: true, flush_log_on_tunnel_successfully_established: true}"
 	c, _ := origin()
-	b, lines := logged(t, with(terminateRoute, text), c)
+	b := newBench(t, with(terminateRoute, text), c, nil)
 	client := b.send(connect())
 	head(t, client)
 	client.Reset(codec.CodeCancel, nil)
@@ -96,7 +86,7 @@ func TestE05RecordWhenTheTunnelIsUp(t *testing.T) {
 		"DownstreamTunnelSuccessfullyEstablished 200 via_upstream -",
 		"DownstreamEnd 200 downstream_remote_disconnect DC",
 	}
-	if got := lines(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+	if got := b.records(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

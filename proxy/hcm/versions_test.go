@@ -42,16 +42,10 @@ type httpClient interface {
 // speak is our own client of a version on a connection to the manager.
 func (w *wire) speak(p codec.Proto) httpClient {
 	w.t.Helper()
-	var cc httpClient
 	if p == codec.HTTP2 {
-		cc = h2.NewClientConn(w.dial(), h2.Config{})
-	} else {
-		cc = h1.NewClientConn(w.dial1(), h1.Config{})
+		return speakOn(w.t, w.dial(), p)
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = cc.Run(context.Background()) }) // ends with Close
-	w.t.Cleanup(func() { cc.Close(nil); wg.Wait() })
-	return cc
+	return speakOn(w.t, w.dial1(), p)
 }
 
 // request opens a stream. Nothing on it waits longer than soon.

@@ -22,11 +22,17 @@ var _ router.Cluster = (*cluster.Cluster)(nil)
 // realCluster is a cluster that runs until the test ends.
 func realCluster(t *testing.T, text string) *cluster.Cluster {
 	t.Helper()
+	return clusterIn(t, stats.NewStore(), text)
+}
+
+// clusterIn is realCluster that counts in a store of the test's.
+func clusterIn(t *testing.T, store *stats.Store, text string) *cluster.Cluster {
+	t.Helper()
 	m := &clusterv3.Cluster{}
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.New(m, cluster.Deps{Stats: stats.NewStore(), Flows: network.NewFlowTable()})
+	c, err := cluster.New(m, cluster.Deps{Stats: store, Flows: network.NewFlowTable()})
 	if err != nil {
 		t.Fatal(err)
 	}

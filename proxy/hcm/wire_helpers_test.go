@@ -38,8 +38,14 @@ func serve(t *testing.T, text string, c router.Cluster, secure bool) *wire {
 // serveWith is serve with filters of the test's own.
 func serveWith(t *testing.T, text string, c router.Cluster, filters map[string]codec.Filter, secure bool) *wire {
 	t.Helper()
+	return serveAt(t, "127.0.0.1:0", text, c, filters, secure)
+}
+
+// serveAt is serveWith at an address.
+func serveAt(t *testing.T, at, text string, c router.Cluster, filters map[string]codec.Filter, secure bool) *wire {
+	t.Helper()
 	w := &wire{bench: newBench(t, text, c, filters), errs: make(chan error, 16)}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,22 +169,7 @@ func (w *wire) client() *h2.ClientConn {
 // served by fn.
 func tcpOrigin(t *testing.T, fn func(*net.TCPConn)) fakeCluster {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { // ends when the listener is closed
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { defer c.Close(); fn(c.(*net.TCPConn)) }) // ends with fn
-		}
-	})
-	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
-	return dials(ln.Addr().String())
+	return dials(serveTCP(t, "127.0.0.1:0", fn))
 }
 
 func dials(addr string) fakeCluster {

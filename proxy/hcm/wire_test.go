@@ -233,37 +233,6 @@ func TestConnectionLostOnTheWire(t *testing.T) {
 	}
 }
 
-func TestE04ManyStreams(t *testing.T) {
-	w := serve(t, with(terminateRoute, ""), tcpOrigin(t, echo), true)
-	cc := w.client()
-	var wg sync.WaitGroup
-	for i := range 100 {
-		wg.Go(func() { // ends with its tunnel
-			s, err := cc.OpenStream(t.Context(), connect())
-			if err != nil {
-				t.Errorf("stream %d: %v", i, err)
-				return
-			}
-			defer s.Close()
-			if i%2 == 0 {
-				s.Reset(codec.CodeCancel, nil)
-				return
-			}
-			if res, err := s.ReadResponse(t.Context()); err != nil || res.Status != 200 {
-				t.Errorf("stream %d: %v %v", i, res, err)
-				return
-			}
-			text := fmt.Sprintf("stream %d", i)
-			mustWrite(t, s, text)
-			_ = s.CloseWrite()
-			if b, err := io.ReadAll(s); string(b) != text || err != nil {
-				t.Errorf("stream %d: %q %v", i, b, err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
 // A drain ends a connection after its tunnels, not its tunnels.
 func TestDrainKeepsTunnels(t *testing.T) {
 	w := serve(t, with(terminateRoute, ""), tcpOrigin(t, echo), true)
