@@ -104,8 +104,7 @@ func endpoints(m *endpointv3.ClusterLoadAssignment) ([]*host, error) {
 				errs = append(errs, field.At(path+".endpoint.address", err))
 				continue
 			}
-			_, err = transport.ProxyOf(lb.GetMetadata())
-			errs = append(errs, field.At(path+".metadata", err))
+			errs = append(errs, field.At(path+".metadata", transport.CheckHostMetadata(lb.GetMetadata())))
 			out = append(out, &host{
 				address: a, name: e.GetHostname(),
 				weight: max(lb.GetLoadBalancingWeight().GetValue(), 1), priority: locality.GetPriority(),

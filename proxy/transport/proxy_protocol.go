@@ -8,6 +8,7 @@ import (
 	"culvert/proxy/network"
 	"culvert/proxy/transport/proxyprotocol"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	ppv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 )
 
@@ -55,6 +56,15 @@ func (u *proxyProtocolUpstream) header(o Options) ([]byte, error) {
 		return nil, err
 	}
 	return u.encoder.Header(o.Info, host)
+}
+
+// CheckHostMetadata says what is wrong with what transports read of an
+// endpoint's metadata: its proxy, its TLVs. A cluster asks when it is built.
+// Errors are relative to the Metadata.
+func CheckHostMetadata(m *corev3.Metadata) error {
+	_, proxyErr := ProxyOf(m)
+	_, tlvErr := proxyprotocol.HostTLVs(m)
+	return field.Join(proxyErr, tlvErr)
 }
 
 // poolKey is the header itself: it speaks of one client for as long as the

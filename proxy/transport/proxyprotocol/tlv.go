@@ -78,8 +78,8 @@ func contextOf(info *network.StreamInfo) *format.Context {
 // are in.
 const hostMetadata = "envoy.transport_sockets.proxy_protocol"
 
-// HostTLVs are the TLVs that an endpoint's metadata adds; its cluster asks when
-// it is built, to learn of errors. Errors are relative to the Metadata.
+// HostTLVs are the TLVs that an endpoint's metadata adds. Errors are relative to
+// the Metadata.
 func HostTLVs(m *corev3.Metadata) ([]TLV, error) {
 	packed, ok := m.GetTypedFilterMetadata()[hostMetadata]
 	if !ok {
