@@ -99,15 +99,13 @@ func (s *Socket) Read(p []byte) (int, error) {
 // whoever asks first: if that was the writer, the reader finds an EOF. But a
 // connection of which we have not ended our side is closed by a reset only.
 func (s *Socket) endOfInput() error {
-	if s.wroteEnd.Load() {
-		return io.EOF
-	}
 	closed := false
 	_ = s.raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		closed = err == nil && info.State == tcpClose
 	})
-	if closed {
+	// The order matters: CloseWrite notes that it ends our side before it does.
+	if closed && !s.wroteEnd.Load() {
 		return &ResetError{Remote: true, Err: syscall.ECONNRESET}
 	}
 	return io.EOF

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -176,5 +177,25 @@ func TestSocketReadChunkAllocatesNothing(t *testing.T) {
 	})
 	if n > 0.5 {
 		t.Errorf("%v allocations a read", n)
+	}
+}
+
+// Both sides end at once: the end that is read is no reset, whatever the kernel
+// has made of the connection by the time it is looked at.
+func TestSocketBothEnd(t *testing.T) {
+	const pairs = 4000
+	for i := range pairs {
+		func() {
+			s, peer := socketPair(t)
+			defer s.Close()
+			defer peer.Close()
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = peer.CloseWrite() }) // each ends at once
+			wg.Go(func() { _ = s.CloseWrite() })
+			if n, err := s.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Fatalf("pair %d: read %d, %v; want EOF", i, n, err)
+			}
+			wg.Wait()
+		}()
 	}
 }
