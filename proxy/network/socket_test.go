@@ -183,7 +183,7 @@ func TestSocketReadChunkAllocatesNothing(t *testing.T) {
 // Both sides end at once: the end that is read is no reset, whatever the kernel
 // has made of the connection by the time it is looked at.
 func TestSocketBothEnd(t *testing.T) {
-	const pairs = 4000
+	const pairs = 2000
 	for i := range pairs {
 		func() {
 			s, peer := socketPair(t)
