@@ -67,15 +67,8 @@ func (w *wire) rawConnect(p codec.Proto) *rawConnect {
 	r := &rawConnect{t: w.t}
 	if p == codec.HTTP2 {
 		r.c = w.dial()
-		mustWrite(w.t, r.c, http2.ClientPreface)
-		r.two = http2.NewFramer(r.c, r.c)
-		r.two.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		var block bytes.Buffer
-		enc := hpack.NewEncoder(&block)
-		_ = enc.WriteField(hpack.HeaderField{Name: ":method", Value: "CONNECT"})
-		_ = enc.WriteField(hpack.HeaderField{Name: ":authority", Value: "foo.lyft.com:80"})
-		_ = r.two.WriteSettings()
-		_ = r.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+		r.preface()
+		_ = r.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.block("CONNECT"), EndHeaders: true})
 	} else {
 		r.c = w.dial1()
 		mustWrite(w.t, r.c, "CONNECT foo.lyft.com:80 HTTP/1.1\r\nHost: foo.lyft.com:80\r\n\r\n")
@@ -83,6 +76,23 @@ func (w *wire) rawConnect(p codec.Proto) *rawConnect {
 	_ = r.c.SetDeadline(time.Now().Add(soon))
 	w.t.Cleanup(func() { _ = r.c.Close() })
 	return r
+}
+
+// preface begins HTTP/2.
+func (r *rawConnect) preface() {
+	mustWrite(r.t, r.c, http2.ClientPreface)
+	r.two = http2.NewFramer(r.c, r.c)
+	r.two.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	_ = r.two.WriteSettings()
+}
+
+// block is the head of a request without a path.
+func (r *rawConnect) block(method string) []byte {
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	_ = enc.WriteField(hpack.HeaderField{Name: ":method", Value: method})
+	_ = enc.WriteField(hpack.HeaderField{Name: ":authority", Value: "foo.lyft.com:80"})
+	return block.Bytes()
 }
 
 func (r *rawConnect) send(payload string) {

@@ -22,6 +22,7 @@ type exchange struct {
 	ctx    context.Context // the exchange's life, less the end of its stream
 	cancel context.CancelCauseFunc
 	idle   *idleTimer
+	whole  *requestTimer
 	// tunnelIdle is the idle timeout of an established tunnel; 0, unless one
 	// was configured.
 	tunnelIdle time.Duration
@@ -79,6 +80,7 @@ func (e *exchange) serve(ctx context.Context) {
 func (e *exchange) answer() error {
 	leave := context.AfterFunc(e.Stream.Context(), func() { e.cancel(context.Cause(e.Stream.Context())) })
 	err := e.roundTrip()
+	e.whole.stop()
 	if !leave() {
 		<-e.ctx.Done() // the client has left; its cause is on the way
 	}

@@ -124,11 +124,11 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 func (h *HCM) serve(draining context.Context, conn network.Conn, proto codec.Proto, c *connection) error {
 	if proto == codec.HTTP2 {
 		cfg := h.http2
-		cfg.ConnectionID = c.info.ConnectionID
+		cfg.ConnectionID, cfg.HeadTimedOut = c.info.ConnectionID, c.headTimedOut
 		return h2.ServeConn(draining, conn, cfg, c.serveStream)
 	}
 	cfg := h.http1
-	cfg.ConnectionID = c.info.ConnectionID
+	cfg.ConnectionID, cfg.HeadTimedOut = c.info.ConnectionID, c.headTimedOut
 	return h1.ServeConn(draining, conn, cfg, c.serveStream)
 }
 
@@ -175,6 +175,7 @@ func (c *connection) ended(err error) error {
 	var broken *h2.ConnError
 	var message *h1.MessageError
 	switch {
+	case errors.Is(err, h1.ErrHeadTimeout): // counted as what it is
 	case errors.As(err, &broken) && !broken.Remote, errors.As(err, &message) && !errors.As(err, new(*codec.LocalReply)):
 		c.hcm.counts.cxProtocolError.Inc()
 	case err == nil, network.IsReset(err), c.failed.Load():

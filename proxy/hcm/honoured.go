@@ -12,7 +12,8 @@ func Honoured() field.Honoured {
 	h := field.Honoured{
 		hcm + "HttpConnectionManager": "codec_type stat_prefix route_config http_filters upgrade_configs " +
 			"common_http_protocol_options http_protocol_options http2_protocol_options server_name server_header_transformation " +
-			"scheme_header_transformation max_request_headers_kb stream_idle_timeout stream_flush_timeout access_log access_log_options " +
+			"scheme_header_transformation max_request_headers_kb stream_idle_timeout stream_flush_timeout " +
+			"request_timeout request_headers_timeout access_log access_log_options " +
 			"use_remote_address skip_xff_append via generate_request_id preserve_external_request_id " +
 			"always_set_request_id_in_response proxy_status_config strip_any_host_port strip_matching_host_port",
 		hcm + "HttpConnectionManager.UpgradeConfig":     "upgrade_type enabled filters",

@@ -25,6 +25,9 @@ func http1Config(m *hcmv3.HttpConnectionManager, drain time.Duration, stats *h1.
 	if o.GetHeaderKeyFormat().GetProperCaseWords() != nil {
 		cfg.HeaderCase = h1.ProperCase
 	}
+	if d := m.GetRequestHeadersTimeout(); d != nil {
+		cfg.HeadTimeout = orOff(d)
+	}
 	if d := common.GetIdleTimeout(); d != nil {
 		cfg.IdleTimeout = orOff(d)
 	}

@@ -36,6 +36,9 @@ func http2Config(m *hcmv3.HttpConnectionManager, drain time.Duration, stats *h2.
 		MaxWindowUpdates:         number(o.GetMaxInboundWindowUpdateFramesPerDataFrameSent()),
 		Stats:                    stats,
 	}
+	if d := m.GetRequestHeadersTimeout(); d != nil {
+		cfg.HeadTimeout = orOff(d)
+	}
 	if d := common.GetIdleTimeout(); d != nil {
 		cfg.IdleTimeout = orOff(d)
 	}

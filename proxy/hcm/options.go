@@ -38,6 +38,7 @@ type options struct {
 	streamIdleSet bool          // configured, so it holds for tunnels too
 	maxStream     time.Duration // 0: none
 	maxConnection time.Duration // 0: none
+	request       time.Duration // for all of a request to come; 0: none
 
 	generateID, preserveID, returnID bool
 	remoteIsEdge, skipXFF            bool
@@ -65,6 +66,7 @@ func newOptions(m *hcmv3.HttpConnectionManager, serverName string) (options, err
 	common := m.GetCommonHttpProtocolOptions()
 	o.maxStream = duration(common.GetMaxStreamDuration())
 	o.maxConnection = duration(common.GetMaxConnectionDuration())
+	o.request = duration(m.GetRequestTimeout())
 	if o.codec = m.GetCodecType(); o.codec == hcmv3.HttpConnectionManager_HTTP3 {
 		return o, field.WithFix(field.Errorf("codec_type", "%v downstream is not supported yet", o.codec), "use AUTO, HTTP1 or HTTP2")
 	}

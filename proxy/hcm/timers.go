@@ -18,14 +18,15 @@ func (e *exchange) startTimers() (stop func()) {
 	if opt.streamIdleSet {
 		e.tunnelIdle = opt.streamIdle
 	}
+	e.whole = e.startRequestTimer()
 	if opt.maxStream <= 0 {
-		return e.idle.stop
+		return func() { e.whole.stop(); e.idle.stop() }
 	}
 	longest := time.AfterFunc(opt.maxStream, func() {
 		e.hcm.counts.rqMaxDuration.Inc()
 		e.cancel(maxDuration())
 	})
-	return func() { longest.Stop(); e.idle.stop() }
+	return func() { longest.Stop(); e.whole.stop(); e.idle.stop() }
 }
 
 // setIdleTimeout lets the route's idle timeout replace the connection

@@ -43,6 +43,9 @@ type Config struct {
 	// HeadTimeout bounds the time from the first byte of a request's head to
 	// its last (server; default 30 s); beyond it the answer is 408.
 	HeadTimeout time.Duration
+	// HeadTimedOut is called when it has expired, before the answer. May be nil
+	// (server).
+	HeadTimedOut func()
 	// IdleTimeout ends a connection on which no exchange is under way (default
 	// none).
 	IdleTimeout time.Duration

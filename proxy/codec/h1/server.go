@@ -173,6 +173,9 @@ func (s *server) headFailed(err error) error {
 	var broken *MessageError
 	switch {
 	case errors.As(err, &broken):
+		if errors.Is(err, ErrHeadTimeout) && s.cfg.HeadTimedOut != nil {
+			s.cfg.HeadTimedOut()
+		}
 		return s.refuse(broken)
 	case errors.Is(err, io.EOF), errors.Is(err, errIdleTimeout), errors.Is(err, errDrained):
 		s.linger()

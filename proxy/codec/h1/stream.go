@@ -73,6 +73,14 @@ func (st *stream) Request() *codec.Request { return st.head }
 // Wire counts the exchange's bytes on the connection, but for a tunnel's payload.
 func (st *stream) Wire() *network.WireMeter { return st.wire }
 
+// PeerEnded reports whether all of the peer's message has come, as far as it has
+// been looked at.
+func (st *stream) PeerEnded() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.recvEnd
+}
+
 // wroteHead counts n bytes of a head that were sent.
 func (st *stream) wroteHead(n int) {
 	st.wire.Sent(n)

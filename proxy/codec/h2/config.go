@@ -43,6 +43,12 @@ type Config struct {
 	// elsewhere, as in a drain; the streams that are open have all the time they
 	// want.
 	Ending func() bool
+	// HeadTimeout bounds the time from the first frame of a request's head to
+	// its last (server; default 30 s); beyond it the answer is 408.
+	HeadTimeout time.Duration
+	// HeadTimedOut is called when it has expired, outside any lock. May be nil
+	// (server).
+	HeadTimedOut func()
 	// PrefaceTimeout bounds the wait for the peer's preface and first SETTINGS
 	// (default 10 s), SettingsTimeout that for the acknowledgement of ours
 	// (default 10 s).
@@ -119,6 +125,7 @@ func (c Config) withDefaults(server bool) Config {
 		c.KeepaliveInterval = 0
 	}
 	wait(&c.IdleTimeout, 0)
+	wait(&c.HeadTimeout, 30*time.Second)
 	wait(&c.DrainTimeout, 30*time.Second)
 	wait(&c.PrefaceTimeout, 10*time.Second)
 	wait(&c.SettingsTimeout, 10*time.Second)

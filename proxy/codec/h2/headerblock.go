@@ -53,6 +53,7 @@ func (c *conn) readHeaders(h frameHeader) error {
 	if h.flags&http2.FlagHeadersEndHeaders == 0 {
 		c.block.open, c.block.frames = true, 0
 		c.block.buf = append(c.block.buf[:0], p...)
+		c.headBegun(h.id)
 		return nil
 	}
 	list, err := c.decode(p)
@@ -112,6 +113,7 @@ func (c *conn) readContinuation(h frameHeader) error {
 	}
 	block := c.block.buf
 	c.block.open, c.block.buf = false, nil
+	c.headWhole()
 	list, err := c.decode(block)
 	if err != nil {
 		return err

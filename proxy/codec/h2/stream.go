@@ -95,6 +95,13 @@ func (st *stream) Request() *codec.Request { return st.head }
 // Wire counts the stream's bytes on the connection.
 func (st *stream) Wire() *network.WireMeter { return st.wire }
 
+// PeerEnded reports whether all of the peer's message has come, read or not.
+func (st *stream) PeerEnded() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.recvEnd
+}
+
 // Read returns what has arrived, io.EOF after the peer's END_STREAM, or why the
 // stream is over.
 func (st *stream) Read(p []byte) (int, error) {

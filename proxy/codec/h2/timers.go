@@ -21,14 +21,15 @@ type timers struct {
 	start    time.Time
 	lastRead atomic.Int64 // when the reading goroutine last waited, ns since start
 
-	preface, settings, drain, goaway, unused, keepalive *time.Timer
+	preface, settings, drain, goaway, unused, keepalive, head *time.Timer
 
+	slow   uint32        // stream whose head is not whole; 0: none
 	asked  time.Duration // when the outstanding PING was queued, since start; 0: none
 	unsent int           // bytes the peer had not acknowledged then
 }
 
 func (t *timers) stop() {
-	for _, x := range []*time.Timer{t.preface, t.settings, t.drain, t.goaway, t.unused, t.keepalive} {
+	for _, x := range []*time.Timer{t.preface, t.settings, t.drain, t.goaway, t.unused, t.keepalive, t.head} {
 		if x != nil {
 			x.Stop()
 		}
