@@ -35,7 +35,7 @@ func limitOf(descriptors int64) int64 { return max((descriptors-reservedDescript
 type reserve struct {
 	mu   sync.Mutex
 	held []*os.File
-	size int
+	size int // 0 once it is closed
 }
 
 func newReserve(size int) *reserve {
@@ -70,7 +70,11 @@ func (r *reserve) giveUp() bool {
 	return true
 }
 
+// close gives up all, for good: a connection may give back after it.
 func (r *reserve) close() {
+	r.mu.Lock()
+	r.size = 0
+	r.mu.Unlock()
 	for r.giveUp() {
 	}
 }

@@ -73,7 +73,14 @@ func TestReserve(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("nothing left to give up: %v", err)
 	}
+	l.Listener = &shortListener{short: 0}
+	if c, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
 	l.reserve.close()
+	if err := c.Close(); err != nil || len(l.reserve.held) != 0 {
+		t.Errorf("%v, %d held by a reserve that is closed", err, len(l.reserve.held))
+	}
 }
 
 // brokenListener is a socket that is none any more.

@@ -126,14 +126,15 @@ func (a *Appliance) exportServer() (remove func()) {
 	}
 	revision := revisionNumber(a.opt.Version)
 	export("server.", map[string]func() int64{
-		"uptime":            func() int64 { return int64(time.Since(began) / time.Second) },
-		"concurrency":       func() int64 { return int64(runtime.GOMAXPROCS(0)) },
-		"live":              func() int64 { return boolGauge(a.shownState() == stateLive) },
-		"state":             a.stateNumber,
-		"total_connections": a.n.connections.Load,
-		"version":           func() int64 { return revision },
-		"memory_allocated":  func() int64 { return memory("/memory/classes/heap/objects:bytes") },
-		"memory_heap_size":  func() int64 { return memory("/memory/classes/total:bytes") },
+		"uptime":                         func() int64 { return int64(time.Since(began) / time.Second) },
+		"concurrency":                    func() int64 { return int64(runtime.GOMAXPROCS(0)) },
+		"live":                           func() int64 { return boolGauge(a.shownState() == stateLive) },
+		"state":                          a.stateNumber,
+		"total_connections":              a.n.connections.Load,
+		"version":                        func() int64 { return revision },
+		"days_until_first_cert_expiring": func() int64 { return a.generation().secrets.DaysUntilFirstExpiry() },
+		"memory_allocated":               func() int64 { return memory("/memory/classes/heap/objects:bytes") },
+		"memory_heap_size":               func() int64 { return memory("/memory/classes/total:bytes") },
 	})
 	export("listener_manager.", map[string]func() int64{
 		"total_listeners_active":   func() int64 { active, _ := a.listenerCounts(); return active },
