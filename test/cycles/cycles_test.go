@@ -14,7 +14,9 @@ import (
 	"culvert/appliance"
 	"culvert/configs"
 	"culvert/test/leak"
+	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/topology"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -35,7 +37,15 @@ var up, down = peer.Stream{Seed: 1, Size: 192 << 10}, peer.Stream{Seed: 2, Size:
 // A hundred lives of an appliance with both ends of every tunnel mode: load,
 // a new configuration in the middle of it, more load, a drain. Goroutines,
 // descriptors and memory are what they were.
-func TestLoadAndDrain(t *testing.T) {
+func TestLoadAndDrain(t *testing.T) { live(t, nil) }
+
+// The same with a TUN, a netstack and applications that are captured.
+func TestLoadAndDrainCaptured(t *testing.T) {
+	need.TUN(t)
+	live(t, topology.New(t).Host("app"))
+}
+
+func live(t *testing.T, app *topology.Host) {
 	cycles := 100
 	if testing.Short() {
 		cycles = 20
@@ -52,11 +62,11 @@ func TestLoadAndDrain(t *testing.T) {
 	})
 	port := fmt.Sprint(ln.Addr().(*net.TCPAddr).Port)
 	for range warm {
-		cycle(t, newWorld(t, dir, port))
+		cycle(t, newWorld(t, dir, port, app))
 	}
 	before := look()
 	for i := range cycles {
-		cycle(t, newWorld(t, dir, port))
+		cycle(t, newWorld(t, dir, port, app))
 		if t.Failed() {
 			t.Fatalf("in cycle %d of %d", i+1, cycles)
 		}
@@ -147,15 +157,19 @@ func exchange(t *testing.T, w *world) {
 	for _, way := range w.Ways {
 		for range 2 {
 			wg.Go(func() { // ends with its exchange
-				if err := through(t.Context(), way.Target()); err != nil {
-					t.Errorf("%v: %v", way.Mode, err)
+				c, err := way.dial()
+				if err == nil {
+					err = peer.Exchange(up, down)(t.Context(), c)
+				}
+				if err != nil {
+					t.Errorf("%v: %v", way, err)
 				}
 			})
 		}
 		wg.Go(func() { // ends with its reset
-			c, err := dial(way.Target())
+			c, err := way.dial()
 			if err != nil {
-				t.Errorf("%v: %v", way.Mode, err)
+				t.Errorf("%v: %v", way, err)
 				return
 			}
 			_, _ = c.Read(make([]byte, 1000)) // the reset is what it is about
@@ -170,9 +184,9 @@ func hold(t *testing.T, w *world) (complete func()) {
 	t.Helper()
 	conns := make([]net.Conn, len(w.Ways))
 	for i, way := range w.Ways {
-		c, err := dial(way.Target())
+		c, err := way.dial()
 		if err != nil {
-			t.Fatalf("%v: %v", way.Mode, err)
+			t.Fatalf("%v: %v", way, err)
 		}
 		conns[i] = c
 	}
@@ -181,26 +195,10 @@ func hold(t *testing.T, w *world) (complete func()) {
 		for i, c := range conns {
 			wg.Go(func() { // ends with its exchange
 				if err := peer.Exchange(up, down)(t.Context(), c); err != nil {
-					t.Errorf("%v, held over a swap and into a drain: %v", w.Ways[i].Mode, err)
+					t.Errorf("%v, held over a swap and into a drain: %v", w.Ways[i], err)
 				}
 			})
 		}
 		wg.Wait()
 	}
-}
-
-func through(ctx context.Context, address string) error {
-	c, err := dial(address)
-	if err != nil {
-		return err
-	}
-	return peer.Exchange(up, down)(ctx, c)
-}
-
-func dial(address string) (net.Conn, error) {
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	return c, c.SetDeadline(time.Now().Add(patience))
 }

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"culvert/proxy/codec"
 	"culvert/test/peer"
+	"culvert/test/topology"
 	"culvert/tunnel"
 )
 
@@ -28,13 +30,35 @@ const (
 type way struct {
 	Mode           tunnel.Mode
 	Front, Gateway int // ports
+
+	captured *topology.Host // where its applications are; nil: here
 }
 
-func (w way) Name() string   { return strings.ToLower(w.Mode.String()) }
-func (w way) HTTP2() bool    { return w.Mode.Proto == codec.HTTP2 }
-func (w way) Post() bool     { return w.Mode.Method == tunnel.MethodPost }
-func (w way) Secure() bool   { return w.Mode.Secure }
-func (w way) Target() string { return net.JoinHostPort(loopback, fmt.Sprint(w.Front)) }
+func (w way) Name() string { return strings.ToLower(w.Mode.String()) }
+func (w way) HTTP2() bool  { return w.Mode.Proto == codec.HTTP2 }
+func (w way) Post() bool   { return w.Mode.Method == tunnel.MethodPost }
+func (w way) Secure() bool { return w.Mode.Secure }
+
+// dial is how an application connects.
+func (w way) dial() (c net.Conn, err error) {
+	if w.captured != nil {
+		c, err = w.captured.Dial("tcp", "203.0.113.1:80") // any address: the TUN takes all
+	} else {
+		c, err = net.Dial("tcp", net.JoinHostPort(loopback, fmt.Sprint(w.Front)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Now().Add(patience))
+}
+
+// String names it in a complaint.
+func (w way) String() string {
+	if w.captured != nil {
+		return "captured, " + w.Mode.String()
+	}
+	return w.Mode.String()
+}
 
 // world is an appliance's configuration with a way of each mode.
 type world struct {
@@ -42,11 +66,14 @@ type world struct {
 	Loopback, Origin    string // address and port
 	Admin, CA, Crt, Key string // paths
 	ServerName          string
+	Netns               string // of the captured applications; empty: none
+	Captured            way
 	config              string
 }
 
-// newWorld picks ports and renders the configuration.
-func newWorld(t *testing.T, dir, origin string) *world {
+// newWorld picks ports and renders the configuration. Where there is an app, a
+// TUN in it captures what it says.
+func newWorld(t *testing.T, dir, origin string, app *topology.Host) *world {
 	t.Helper()
 	w := &world{
 		Loopback: loopback, Origin: origin, ServerName: name, Admin: filepath.Join(dir, "admin.sock"),
@@ -57,11 +84,23 @@ func newWorld(t *testing.T, dir, origin string) *world {
 	for i, m := range modes {
 		w.Ways = append(w.Ways, way{Mode: m, Front: ports[2*i], Gateway: ports[2*i+1]})
 	}
+	if app != nil {
+		w.Netns = app.Path()
+		for _, by := range w.Ways {
+			if by.Mode == (tunnel.Mode{Proto: codec.HTTP2, Method: tunnel.MethodConnect, Secure: true}) {
+				w.Captured = by
+			}
+		}
+	}
 	var b strings.Builder
 	if err := config.Execute(&b, w); err != nil {
 		t.Fatal(err)
 	}
 	w.config = b.String()
+	if app != nil {
+		w.Captured.captured = app
+		w.Ways = append(w.Ways, w.Captured)
+	}
 	return w
 }
 
@@ -98,8 +137,30 @@ admin:
 bootstrap_extensions:
 - name: envoy.bootstrap.internal_listener
   typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}
+{{- if .Netns}}
+- name: culvert.tun
+  typed_config:
+    "@type": type.googleapis.com/culvert.v1.Tun
+    name: culvert0
+    netns: {{.Netns}}
+    addresses: [198.18.0.1/32]
+    routes: [0.0.0.0/0]
+    tcp_listener: capture
+{{- end}}
 static_resources:
   listeners:
+{{- if .Netns}}
+  - name: capture
+    internal_listener: {}
+    filter_chains:
+    - filters:
+      - name: tcp
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: capture
+          cluster: gateway_{{.Captured.Name}}
+          tunneling_config: {hostname: "%FILTER_STATE(culvert.destination:PLAIN)%"}
+{{- end}}
   - name: inside
     internal_listener: {}
     filter_chains:
