@@ -37,6 +37,7 @@ type Forward struct {
 type weightedCluster struct {
 	name, header string
 	weight       uint64
+	mutations    mutations
 }
 
 func (c *compiler) forward(a *routev3.RouteAction, prefix string) (*Forward, error) {
@@ -90,7 +91,9 @@ func (c *compiler) weightedClusters(f *Forward, w *routev3.WeightedCluster) erro
 		}
 		weight := uint64(cw.GetWeight().GetValue())
 		f.totalWeight += weight
-		f.clusters = append(f.clusters, weightedCluster{cw.GetName(), cw.GetClusterHeader(), weight})
+		changes, err := newMutations(cw)
+		errs = append(errs, field.At(at, err))
+		f.clusters = append(f.clusters, weightedCluster{cw.GetName(), cw.GetClusterHeader(), weight, changes})
 	}
 	switch total := w.GetTotalWeight(); { //nolint:staticcheck // deprecated in Envoy and still accepted
 	case f.totalWeight == 0:
@@ -108,20 +111,22 @@ func (c *compiler) checkCluster(name string) error {
 	return field.Errorf("", "route: unknown cluster '%s'", name)
 }
 
-// pick is the cluster of a request.
-func (f *Forward) pick(req *codec.Request, random uint64) string {
+// pick is the cluster of a request, with what its entry says.
+func (f *Forward) pick(random uint64) *weightedCluster {
 	at := random % f.totalWeight
-	for _, c := range f.clusters {
-		if at >= c.weight {
-			at -= c.weight
-			continue
-		}
-		if c.header != "" {
-			return req.Header.Get(c.header)
-		}
-		return c.name
+	i := 0
+	for ; at >= f.clusters[i].weight; i++ { // the weights sum to totalWeight
+		at -= f.clusters[i].weight
 	}
-	return ""
+	return &f.clusters[i]
+}
+
+// nameFor is the cluster's name, which a header of the request may say.
+func (c *weightedCluster) nameFor(req *codec.Request) string {
+	if c.header != "" {
+		return req.Header.Get(c.header)
+	}
+	return c.name
 }
 
 // Rewrite changes a request on its way to the upstream: its path and host. A

@@ -10,7 +10,7 @@ func Honoured() field.Honoured {
 	const mutations = " request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove"
 	h := field.Honoured{
 		"envoy.config.route.v3.RouteConfiguration": "name virtual_hosts validate_clusters " +
-			"max_direct_response_body_size_bytes ignore_port_in_host_matching" + mutations,
+			"max_direct_response_body_size_bytes ignore_port_in_host_matching most_specific_header_mutations_wins" + mutations,
 		"envoy.config.route.v3.VirtualHost": "name domains routes" + mutations,
 		"envoy.config.route.v3.Route":       "name match route redirect direct_response" + mutations,
 		"envoy.config.route.v3.RouteMatch": "prefix path safe_regex connect_matcher path_separated_prefix " +
@@ -21,7 +21,7 @@ func Honoured() field.Honoured {
 		"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters " +
 			"cluster_not_found_response_code prefix_rewrite host_rewrite_literal timeout idle_timeout upgrade_configs",
 		"envoy.config.route.v3.WeightedCluster":                         "clusters total_weight",
-		"envoy.config.route.v3.WeightedCluster.ClusterWeight":           "name cluster_header weight",
+		"envoy.config.route.v3.WeightedCluster.ClusterWeight":           "name cluster_header weight" + mutations,
 		"envoy.config.route.v3.RouteAction.UpgradeConfig":               "upgrade_type enabled connect_config",
 		"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": "allow_post proxy_protocol_config",
 		"envoy.config.route.v3.RedirectAction": "https_redirect scheme_redirect host_redirect port_redirect " +

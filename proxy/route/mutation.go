@@ -126,9 +126,10 @@ func newMutations(m mutable) (mutations, error) {
 	return out, field.Join(errs[:]...)
 }
 
-// MutateRequest changes a request on its way to the upstream: as the route says,
-// then its virtual host, then the table, so that the widest has the last word,
-// as in Envoy.
+// MutateRequest changes a request on its way to the upstream: as the weighted
+// cluster says, then the route, its virtual host, and the table, so that the
+// widest has the last word; with most_specific_header_mutations_wins in the
+// reverse of this order.
 func (d *Decision) MutateRequest(h *codec.Fields, c *format.Context) {
 	for i := range d.levels {
 		d.levels[i].request.apply(h, c)

@@ -2,6 +2,7 @@ package route
 
 import (
 	"os"
+	"slices"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -24,6 +25,8 @@ type Table struct {
 	ignorePort bool
 	hosts      hostIndex
 	mutations  mutations
+	// specificLast: the most specific mutations have the last word.
+	specificLast bool
 }
 
 // Decision is the route a request takes.
@@ -35,7 +38,7 @@ type Decision struct {
 	// is no forwarding or its cluster header is missing.
 	Cluster string
 
-	levels [3]mutations // route, virtual host, table
+	levels [4]mutations // in the order they apply
 }
 
 // compiler carries what the parts of one table share while it is built.
@@ -60,7 +63,10 @@ func New(rc *routev3.RouteConfiguration, d Deps) (*Table, error) {
 	if m := rc.GetMaxDirectResponseBodySizeBytes(); m != nil {
 		c.maxDirectBody = int(m.Value)
 	}
-	t := &Table{name: rc.GetName(), ignorePort: rc.GetIgnorePortInHostMatching()}
+	t := &Table{
+		name: rc.GetName(), ignorePort: rc.GetIgnorePortInHostMatching(),
+		specificLast: rc.GetMostSpecificHeaderMutationsWins(),
+	}
 	t.hosts.init()
 	var errs []error
 	var mutationErr error
@@ -95,11 +101,19 @@ func (t *Table) Match(req *codec.Request, random uint64) *Decision {
 		if !r.match.matches(req) {
 			continue
 		}
-		d := &Decision{Route: r, VirtualHost: vh.name, levels: [3]mutations{r.mutations, vh.mutations, t.mutations}}
-		if r.Forward != nil {
-			d.Cluster = r.Forward.pick(req, random)
-		}
-		return d
+		return t.decide(vh, r, req, random)
 	}
 	return nil
+}
+
+func (t *Table) decide(vh *virtualHost, r *Route, req *codec.Request, random uint64) *Decision {
+	d := &Decision{Route: r, VirtualHost: vh.name, levels: [4]mutations{{}, r.mutations, vh.mutations, t.mutations}}
+	if r.Forward != nil {
+		c := r.Forward.pick(random)
+		d.Cluster, d.levels[0] = c.nameFor(req), c.mutations
+	}
+	if t.specificLast {
+		slices.Reverse(d.levels[:])
+	}
+	return d
 }
