@@ -32,7 +32,10 @@ func (c controls) ResetCounters() { c.a.stats.ResetCounters() }
 
 // DrainListeners stops accepting on the running configuration's sockets, at
 // once, or after the drain time with connections told to go first. A
-// configuration that replaces it listens again.
+// configuration that replaces it listens again. Internal listeners have no
+// socket: what leads into them, a TUN or a tunnel, goes on. A captured host whose
+// connects were refused instead would have no other way out: its routes lead
+// here until Run ends.
 func (c controls) DrainListeners(how admin.Drain) {
 	a := c.a
 	a.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/proxy/network"
 	"culvert/test/peer"
 )
 
@@ -113,7 +114,7 @@ func (o *operated) refuses(port string) bool {
 
 // N04: while the health check is failed we say so, and to clients at their next
 // answer that they had better come by another way. What is open stays open.
-func TestHealthCheckFailed(t *testing.T) {
+func TestN04HealthCheckFailed(t *testing.T) {
 	o := newOperated(t, time.Minute)
 	tunnel := o.dial(t)
 	one, two := client(t, false), client(t, true)
@@ -158,10 +159,16 @@ func TestHealthCheckFailed(t *testing.T) {
 			t.Error("HTTP/1.1: connection: close although all is well again")
 		}
 	}
+	o.ask(t, two) // a connection that comes now
+	sent, before := o.value("http2.goaway_sent"), o.connections()
+	o.ask(t, two)
+	if o.value("http2.goaway_sent") != sent || o.connections() != before {
+		t.Error("HTTP/2: GOAWAY although all is well again")
+	}
 }
 
 // N05, N06: ports refuse at once, what is open goes on; a reload listens again.
-func TestDrainListeners(t *testing.T) {
+func TestN05N06DrainListeners(t *testing.T) {
 	o := newOperated(t, time.Minute)
 	if code, body := o.post(t, "/drain_listeners?skip_exit"); code != 400 {
 		t.Errorf("%d %q", code, body)
@@ -198,14 +205,19 @@ func TestDrainListeners(t *testing.T) {
 
 // N05: gracefully, clients are told first, the port refuses after the drain
 // time, and with skip_exit not at all.
-func TestDrainListenersGracefully(t *testing.T) {
-	o := newOperated(t, 300*time.Millisecond)
+func TestN05DrainListenersGracefully(t *testing.T) {
+	const drainTime = 300 * time.Millisecond
+	o := newOperated(t, drainTime)
 	c := client(t, false)
+	began := time.Now()
 	o.switches(t, "/drain_listeners?graceful")
 	if !o.ask(t, c) {
 		t.Error("no connection: close")
 	}
 	eventually(t, "the ports refuse", func() bool { return o.refuses(o.web) && o.refuses(o.Front) })
+	if waited := time.Since(began); waited < drainTime {
+		t.Errorf("the ports refuse after %v, want %v", waited, drainTime)
+	}
 
 	stays := newOperated(t, 50*time.Millisecond)
 	stays.switches(t, "/drain_listeners?graceful&skip_exit")
@@ -221,7 +233,9 @@ func TestDrainListenersGracefully(t *testing.T) {
 	}
 }
 
-// A process that is asked to quit drains as SIGTERM makes it.
+// A process that is asked to quit drains as SIGTERM makes it. The SIGTERM that a
+// supervisor sends behind such a request asks for what is being done; only the
+// next one ends it.
 func TestQuit(t *testing.T) {
 	o := newOperated(t, time.Minute)
 	open := o.dial(t)
@@ -233,6 +247,28 @@ func TestQuit(t *testing.T) {
 	if err := echoes(open); err != nil {
 		t.Errorf("what was open: %v", err)
 	}
+	o.drain()
+	eventually(t, "the signal is taken note of", func() bool { return strings.Contains(o.log.String(), "already draining") })
+	if err := echoes(open); err != nil || o.ended() {
+		t.Errorf("after a first signal: %v", err)
+	}
+	o.kill()
+	if err := o.served.wait(t); err != nil {
+		t.Error(err)
+	}
+	if _, err := open.Read(make([]byte, 1)); !network.IsReset(err) {
+		t.Errorf("after a second signal: %v, want a reset", err)
+	}
+}
+
+// A process that was asked to quit ends by itself with the last flow.
+func TestQuitEnds(t *testing.T) {
+	o := newOperated(t, time.Minute)
+	open := o.dial(t)
+	if err := echoes(open); err != nil {
+		t.Fatal(err)
+	}
+	o.switches(t, "/quitquitquit")
 	_ = open.Close()
 	if err := o.served.wait(t); err != nil {
 		t.Error(err)

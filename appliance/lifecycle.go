@@ -59,6 +59,7 @@ func (a *Appliance) Run(ctx, kill context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-a.quit.Done():
+		defer context.AfterFunc(ctx, a.alreadyDraining)()
 	case <-kill.Done():
 	case err := <-a.lost:
 		return a.fail(err)
@@ -66,6 +67,13 @@ func (a *Appliance) Run(ctx, kill context.Context) error {
 	a.drain(kill)
 	a.log.Info("ended")
 	return nil
+}
+
+// alreadyDraining answers the first signal to a process that an operator has
+// asked to quit: supervisors send one behind such a request, and mean no more by
+// it.
+func (a *Appliance) alreadyDraining() {
+	a.log.Info("already draining: the next signal ends at once")
 }
 
 // bind opens every socket, or none. The admin's is nil if there is none.

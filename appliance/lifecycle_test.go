@@ -157,7 +157,7 @@ func TestDrainOrder(t *testing.T) {
 }
 
 // What is open when the drain time is over is aborted, told as a reset.
-func TestDrainTimeOver(t *testing.T) {
+func TestN06DrainTimeOver(t *testing.T) {
 	w := newDirectWorld(t, peer.Echo())
 	s := serve(t, w.config, 50*time.Millisecond)
 	c := w.dial(t)

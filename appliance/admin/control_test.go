@@ -31,7 +31,7 @@ func (c *control) ReopenLogs() error        { c.tell("reopen"); return c.reopen 
 func (c *control) ResetCounters()           { c.store.ResetCounters(); c.tell("reset") }
 
 // N04, N05 and their neighbours: each switch does what it says, by POST.
-func TestSwitches(t *testing.T) {
+func TestN04N05Switches(t *testing.T) {
 	tests := []struct {
 		path string
 		code int
@@ -113,7 +113,7 @@ func TestForeignOrigin(t *testing.T) {
 }
 
 // N10: levels change while we run; what cannot be done is not done in silence.
-func TestLogging(t *testing.T) {
+func TestN10Logging(t *testing.T) {
 	list := func(level string) string { return "active loggers:\n  culvert: " + level + "\n" }
 	tests := []struct {
 		query string
@@ -151,7 +151,7 @@ func TestLogging(t *testing.T) {
 }
 
 // N03: what allow_paths does not name is not answered, were it there or not.
-func TestAllowPaths(t *testing.T) {
+func TestN03AllowPaths(t *testing.T) {
 	exact := func(s string) *matcherv3.StringMatcher {
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s}}
 	}

@@ -156,7 +156,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestStatsFormats(t *testing.T) {
+func TestN09StatsFormats(t *testing.T) {
 	r := newRig()
 	r.store.Scope("cluster.edge.", stats.Tag{Name: "envoy_cluster_name", Value: "edge"}).Counter("upstream_cx_total").Add(3)
 	r.store.Scope("server.").Gauge("live").Set(1)

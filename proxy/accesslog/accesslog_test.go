@@ -88,7 +88,7 @@ func once(t *testing.T, list string, c *format.Context) (stdout, stderr string) 
 }
 
 // N07, N08: Envoy's line; a CONNECT has no path, and its authority has a port.
-func TestDefaultFormat(t *testing.T) {
+func TestN07N08DefaultFormat(t *testing.T) {
 	c := tunnelled()
 	c.Info.Start = time.Date(2026, 1, 31, 12, 34, 56, 789000000, time.UTC)
 	c.Info.Mark(network.StepEnded)
