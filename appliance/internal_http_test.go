@@ -74,17 +74,18 @@ func http2Client() *http.Client {
 
 // K02, K13: a request and its body through the chain, whatever the pipe holds.
 func TestK02K13HTTPThroughInternalTunnel(t *testing.T) {
-	for _, kb := range []int{1, 5, 128, 8192} {
-		t.Run(fmt.Sprintf("%d KiB", kb), func(t *testing.T) {
+	for _, kb := range []int{0, 1, 5, 128, 8192} { // 0: the default
+		t.Run(fmt.Sprintf("K02K13 %d KiB", kb), func(t *testing.T) {
 			p := freePorts(t, 2)
-			s := serve(t, render(t, httpChain, map[string]any{
+			text := render(t, httpChain, map[string]any{
 				"KB": kb, "Front": p[0], "Gateway": p[1], "Origin": echoHTTP2(t),
 				"HCM": hcmType, "Router": routerFilter, "HTTP2": http2Options,
-			}), time.Minute)
+			})
+			s := serve(t, strings.Replace(text, ", buffer_size_kb: 0}", "}", 1), time.Minute)
 			client := http2Client()
 			defer client.CloseIdleConnections()
-			for range 2 { // the second one finds the connection
-				body := make([]byte, 1<<20)
+			for _, size := range []int{16 << 10, 1 << 20} { // the second one finds the connection
+				body := make([]byte, size)
 				_, _ = rand.Read(body)
 				res, err := client.Post("http://"+loopback(p[0])+"/", "x/y", bytes.NewReader(body))
 				if err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -90,8 +92,10 @@ func TestK03K04K05ListenerReplacedAndRemoved(t *testing.T) {
 			t.Errorf("swap %d: %v", i, err)
 		}
 	}
-	if got := s.value("cluster.behind_front.upstream_cx_connect_fail"); got != 1 {
-		t.Errorf("upstream_cx_connect_fail %d, want 1", got)
+	for name, want := range map[string]int64{"cluster.behind_front.upstream_cx_connect_fail": 1, "server.config_replaced": 3} {
+		if got := s.value(name); got != want {
+			t.Errorf("%s %d, want %d", name, got, want)
+		}
 	}
 	for _, snap := range endedIn(s, "front") {
 		if snap.Cause != "" && (!strings.Contains(snap.Flags.String(), "UF") || !strings.Contains(snap.Cause, `no internal listener "inner1"`)) {
@@ -103,10 +107,16 @@ func TestK03K04K05ListenerReplacedAndRemoved(t *testing.T) {
 // K08: a flow that no filter chain of the internal listener matches is refused
 // and recorded, and its connection closed.
 func TestK08NoFilterChain(t *testing.T) {
-	front := freePorts(t, 1)[0]
+	front, log := freePorts(t, 1)[0], filepath.Join(t.TempDir(), "access.log")
 	text := chainConfig(t, fmt.Sprint(front), "1", 1)
 	text = strings.Replace(text, "- name: inner1\n    internal_listener: {}\n    filter_chains:\n    - filters:",
-		"- name: inner1\n    internal_listener: {}\n    filter_chains:\n    - filter_chain_match: {destination_port: 7}\n      filters:", 1)
+		`- name: inner1
+    internal_listener: {}
+    access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: "`+log+`",
+      log_format: {text_format_source: {inline_string: "%DOWNSTREAM_LOCAL_ADDRESS% %RESPONSE_FLAGS%\n"}}}}]
+    filter_chains:
+    - filter_chain_match: {destination_port: 7}
+      filters:`, 1)
 	s := serve(t, text, time.Minute)
 	if err := connectAndRead(loopback(front)); !network.IsReset(err) {
 		t.Errorf("the application is told %v", err)
@@ -117,6 +127,13 @@ func TestK08NoFilterChain(t *testing.T) {
 	}
 	if got := s.value("listener.envoy_internal_inner1.no_filter_chain_match"); got != 1 {
 		t.Errorf("no_filter_chain_match %d", got)
+	}
+	s.drain()
+	if err := s.wait(t); err != nil {
+		t.Error(err)
+	}
+	if records, err := os.ReadFile(log); err != nil || string(records) != "envoy://inner1/ NR\n" {
+		t.Errorf("the log says %q, %v", records, err)
 	}
 }
 
