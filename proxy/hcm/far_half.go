@@ -71,10 +71,13 @@ func (e *exchange) tunnelEnded(r network.RelayResult) error {
 }
 
 // upstreamExpired reports whether the cluster ended the far half, since it had
-// lived as long as it may. A stream says so; a socket must be asked.
+// lived as long as it may. A socket does not say so, nor a stream that is one:
+// who has it is asked.
 func (e *exchange) upstreamExpired(err error) bool {
 	if c, ok := e.Upstream.Conn.(interface{ AbortCause() error }); ok {
 		err = c.AbortCause()
+	} else if e.Upstream.Stream != nil {
+		err = context.Cause(e.Upstream.Stream.Context())
 	}
 	return network.FlagFor(err)&network.FlagUMSDR != 0
 }
