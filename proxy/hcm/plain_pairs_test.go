@@ -129,7 +129,7 @@ func TestPlainHTTP1Smuggling(t *testing.T) {
 	for _, up := range []codec.Proto{codec.HTTP11, codec.HTTP2} {
 		t.Run(up.String(), func(t *testing.T) {
 			heads := make(chan *codec.Request, 1)
-			w, _ := plain(t, pair{codec.HTTP11, up}, plainRoute, func(s codec.ServerStream) {
+			w, _ := plain(t, pair{down: codec.HTTP11, up: up}, plainRoute, func(s codec.ServerStream) {
 				heads <- s.Request()
 				_ = s.WriteResponse(&codec.Response{Status: 200, EndStream: true})
 			})

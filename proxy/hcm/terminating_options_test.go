@@ -3,6 +3,7 @@ package hcm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -54,10 +55,8 @@ func TestE02EveryMode(t *testing.T) {
 
 // E03, FB42: bytestream is a CONNECT by another name.
 func TestE03FB42EveryMode(t *testing.T) {
-	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		if m.Method != tunnel.MethodConnect || m.Proto != codec.HTTP2 {
-			return // extended CONNECT is HTTP/2's (RFC 8441)
-		}
+	extends := func(m tunnel.Mode) bool { return m.Proto == codec.HTTP2 && m.Method == tunnel.MethodConnect } // RFC 8441
+	forSome(t, extends, func(t *testing.T, m tunnel.Mode) {
 		g := terminates(t, m, setup{more: "http2_protocol_options: {allow_connect: true}"}, func(c *net.TCPConn) {
 			mustRead(t, c, "nine here")
 			mustWrite(t, c, "and there")
@@ -82,10 +81,7 @@ func TestE03FB42EveryMode(t *testing.T) {
 // once; the rest do not notice.
 func TestE04FB35EveryMode(t *testing.T) {
 	const streams = 100
-	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		if !m.Shared() {
-			return // a connection carries one tunnel at a time
-		}
+	forSome(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
 		g := terminates(t, m, setup{}, echo)
 		cc := g.speak(m.Proto)
 		var wg sync.WaitGroup
@@ -245,63 +241,70 @@ func TestE14FB31EveryMode(t *testing.T) {
 
 // E16, E17: a PROXY header comes first, once for each tunnel, and is no payload.
 func TestE16E17EveryMode(t *testing.T) {
-	for _, c := range []struct {
-		name, version, listen string
-		length                int // of what is in binary
-	}{
-		{"E16 V1", "V1", "127.0.0.1:0", 0},
-		{"E17 V2 IPv4", "V2", "127.0.0.1:0", 28},
-		{"E17 V2 IPv6", "V2", "[::1]:0", 52},
-	} {
-		forModes(t, func(t *testing.T, m tunnel.Mode) {
-			t.Run(c.name, func(t *testing.T) {
-				if strings.Contains(c.listen, "::") {
-					need.IPv6(t)
-				}
-				got := make(chan string, 1)
-				config := "connect_config: {allow_post: true, proxy_protocol_config: {version: " + c.version + "}}"
-				routes := strings.ReplaceAll(terminateRoute, "connect_config: {}", config) + "," +
-					strings.ReplaceAll(postRoute, "connect_config: {allow_post: true}", config)
-				origin := serveTCP(t, "127.0.0.1:0", func(c *net.TCPConn) {
-					_ = c.SetDeadline(time.Now().Add(soon))
-					b, _ := io.ReadAll(c)
-					got <- string(b)
-				})
-				g := gatewayAt(t, m, setup{routes: routes}, origin, c.listen)
-				conn := g.dialFor(m.Proto)
-				s := g.established(speakOn(t, conn, m.Proto))
-				mustWrite(t, s, "payload")
-				_ = s.CloseWrite()
-				header, ok := strings.CutSuffix(<-got, "payload")
-				if !ok {
-					t.Fatalf("the origin read %q", header)
-				}
-				from, to := network.AddressOf(conn.LocalAddr()).IP, network.AddressOf(conn.RemoteAddr()).IP
-				want := fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n", from.Port(), to.Port())
-				if c.version == "V2" {
-					family, ports := byte(0x11), []byte{byte(from.Port() >> 8), byte(from.Port()), byte(to.Port() >> 8), byte(to.Port())}
-					if from.Addr().Is6() {
-						family = 0x21
-					}
-					want = "\r\n\r\n\x00\r\nQUIT\n\x21" + string([]byte{family, 0, byte(c.length - 16)}) +
-						string(from.Addr().AsSlice()) + string(to.Addr().AsSlice()) + string(ports)
-				}
-				if header != want || c.length > 0 && len(header) != c.length {
-					t.Errorf("header %q, want %q", header, want)
-				}
-				mustEnd(t, s)
-				g.wants("200 - via_upstream 7 0 origin")
-			})
-		})
+	forModes(t, func(t *testing.T, m tunnel.Mode) {
+		for _, c := range []proxyHeader{
+			{"E16 V1", "V1", "127.0.0.1:0", 0},
+			{"E17 V2 IPv4", "V2", "127.0.0.1:0", 28},
+			{"E17 V2 IPv6", "V2", "[::1]:0", 52},
+		} {
+			t.Run(c.name, func(t *testing.T) { c.test(t, m) })
+		}
+	})
+}
+
+type proxyHeader struct {
+	name, version, listen string
+	length                int // of a binary one
+}
+
+func (c proxyHeader) test(t *testing.T, m tunnel.Mode) {
+	if c.length == 52 {
+		need.IPv6(t)
 	}
+	config := "connect_config: {allow_post: true, proxy_protocol_config: {version: " + c.version + "}}"
+	routes := strings.ReplaceAll(terminateRoute, "connect_config: {}", config) + "," +
+		strings.ReplaceAll(postRoute, "connect_config: {allow_post: true}", config)
+	got := make(chan string, 1)
+	origin := serveTCP(t, "127.0.0.1:0", func(c *net.TCPConn) {
+		_ = c.SetDeadline(time.Now().Add(soon))
+		b, _ := io.ReadAll(c)
+		got <- string(b)
+	})
+	g := gatewayAt(t, m, setup{routes: routes}, origin, c.listen)
+	conn := g.dialFor(m.Proto)
+	s := g.established(speakOn(t, conn, m.Proto))
+	mustWrite(t, s, "payload")
+	_ = s.CloseWrite()
+	header, ok := strings.CutSuffix(<-got, "payload")
+	if want := c.between(conn); !ok || header != want || c.length > 0 && len(header) != c.length {
+		t.Errorf("the origin read %q and payload (%v), want %q", header, ok, want)
+	}
+	mustEnd(t, s)
+	g.wants("200 - via_upstream 7 0 origin")
+	sent := network.WireBytes{Sent: uint64(len(header)) + 7, HeaderSent: uint64(len(header))}
+	if got := g.lastExchange().UpstreamBytes(); got != sent {
+		t.Errorf("sent %+v, want %+v", got, sent)
+	}
+}
+
+// between is the header of a client's connection.
+func (c proxyHeader) between(conn net.Conn) string {
+	from, to := network.AddressOf(conn.LocalAddr()).IP, network.AddressOf(conn.RemoteAddr()).IP
+	if c.version == "V1" {
+		return fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n", from.Port(), to.Port())
+	}
+	family := byte(0x11)
+	if from.Addr().Is6() {
+		family = 0x21
+	}
+	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21"), family, 0, byte(c.length-16))
+	b = append(append(b, from.Addr().AsSlice()...), to.Addr().AsSlice()...)
+	return string(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, from.Port()), to.Port()))
 }
 
 // E19: METADATA frames mean nothing to a tunnel.
 func TestE19EveryMode(t *testing.T) {
-	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		if !m.Shared() {
-			return // HTTP/1.1 has no frames
-		}
+	forSome(t, tunnel.Mode.Shared, func(t *testing.T, m tunnel.Mode) {
 		g := terminates(t, m, setup{}, func(c *net.TCPConn) {
 			mustRead(t, c, "beforeafter")
 			mustEnd(t, c)
