@@ -64,6 +64,8 @@ func New(m *listenerv3.Listener, d Deps) (*Listener, error) {
 	if !l.internal {
 		l.address, errs[0] = bindAddress(m.GetAddress())
 	}
+	scope := scopeOf(d.Stats, l.statPrefix(m))
+	d.Transport.Stats = scope
 	l.chains, errs[1] = newChains(l.label(), m.GetFilterChains(), d)
 	if m.GetDefaultFilterChain() != nil {
 		l.fallback, errs[2] = newChain(m.GetDefaultFilterChain(), d)
@@ -72,7 +74,6 @@ func New(m *listenerv3.Listener, d Deps) (*Listener, error) {
 	if len(m.GetFilterChains()) == 0 && l.fallback == nil && errs[2] == nil {
 		errs[1] = field.Errorf("filter_chains", "error adding listener '%s': no filter chains specified", l.label())
 	}
-	scope := scopeOf(d.Stats, l.statPrefix(m))
 	l.inspection, errs[4] = newInspection(m, d.Stats.Scope(""), scope)
 	err := field.Join(field.At("address", errs[0]), errs[4], errs[1], field.At("default_filter_chain", errs[2]), field.At("access_log", errs[3]))
 	if err != nil {
