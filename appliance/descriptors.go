@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"culvert/proxy/network"
 )
 
 // reservedDescriptors are kept for what must work when connections have used up
@@ -20,7 +22,7 @@ const adminDescriptors = 8
 // connectionLimit is how many connections kernel sockets may have accepted at a
 // time. Each wants another one towards its upstream, so it is half of the
 // descriptors (RLIMIT_NOFILE; Go has raised the soft limit to the hard one),
-// less the reserve.
+// less the reserve and the pipes that bytes are spliced through.
 func connectionLimit() int64 {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil || r.Cur > math.MaxInt32 {
@@ -29,7 +31,10 @@ func connectionLimit() int64 {
 	return limitOf(int64(r.Cur))
 }
 
-func limitOf(descriptors int64) int64 { return max((descriptors-reservedDescriptors)/2, 1) }
+func limitOf(descriptors int64) int64 {
+	pipes := 2 * int64(network.PipeLimit(uint64(descriptors)))
+	return max((descriptors-reservedDescriptors-pipes)/2, 1)
+}
 
 // reserve holds descriptors open and gives them up one by one.
 type reserve struct {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestConnectionLimitOfDescriptors(t *testing.T) {
-	for descriptors, want := range map[int64]int64{256: 96, 1024: 480, 1 << 20: 524256, 64: 1, 20: 1} {
+	for descriptors, want := range map[int64]int64{256: 80, 1024: 416, 1 << 20: 523744, 64: 1, 20: 1} {
 		if got := limitOf(descriptors); got != want {
 			t.Errorf("%d descriptors: %d connections, want %d", descriptors, got, want)
 		}

@@ -14,6 +14,9 @@ type path interface {
 
 // choosePath takes the best way both ends offer, looking through observers.
 func choosePath(src, dst Conn) path {
+	if p := newSplicePath(src, dst); p != nil {
+		return p
+	}
 	r, canRead := unwrapTo[ChunkReader](src)
 	w, canWrite := unwrapTo[ChunkWriter](dst)
 	switch {

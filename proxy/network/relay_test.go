@@ -53,6 +53,16 @@ func bare(c Conn) Conn { return c }
 // plain hides what a Socket can do beyond Conn, so that Relay must copy.
 func plain(c Conn) Conn { return struct{ Conn }{c} }
 
+// chunks hides that an end is a kernel socket.
+func chunks(c Conn) Conn {
+	return struct {
+		Conn
+		ChunkReader
+		ChunkWriter
+		SendQueue
+	}{c, c.(ChunkReader), c.(ChunkWriter), c.(SendQueue)}
+}
+
 // sendQueue is plain that still knows what its peer has not acknowledged.
 func sendQueue(c Conn) Conn {
 	return struct {
@@ -73,8 +83,9 @@ func TestChoosePath(t *testing.T) {
 		src, dst Conn
 		want     string
 	}{
-		{"socket to socket", s, s, "chunk"},
-		{"observed sockets", observer{observer{s}}, observer{s}, "chunk"},
+		{"socket to socket", s, s, "splice"},
+		{"observed sockets", observer{observer{s}}, observer{s}, "splice"},
+		{"chunks", chunks(s), chunks(s), "chunk"},
 		{"socket to plain", s, plain(s), "chunk-write"},
 		{"plain to socket", plain(s), s, "copy"},
 		{"plain to plain", plain(s), plain(s), "copy"},
@@ -101,7 +112,7 @@ func digest(r io.Reader) (hash.Hash, int64, error) {
 func TestRelayHalfCloses(t *testing.T) {
 	const size = 16 << 20
 	for _, first := range []string{"app", "origin", "both"} {
-		for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+		for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": plain} {
 			t.Run(first+"/"+name, func(t *testing.T) {
 				r := startRelay(t, wrap, RelayOptions{})
 				early, late := r.app, r.origin
@@ -153,7 +164,7 @@ func TestRelayHalfCloses(t *testing.T) {
 // What a side sent before it reset arrives before the reset.
 func TestRelayResetAfterBytes(t *testing.T) {
 	const size = 4 << 20
-	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": sendQueue} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": sendQueue} {
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, wrap, RelayOptions{})
 			got := make(chan int64, 1)
@@ -183,7 +194,7 @@ func TestRelayResetAfterBytes(t *testing.T) {
 // the reader or the writer, every byte arrives, and then a reset, never an end.
 func TestRelayResetWhileBeingSentTo(t *testing.T) {
 	const size = 1 << 20
-	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": sendQueue} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": sendQueue} {
 		t.Run(name, func(t *testing.T) {
 			for range 30 {
 				r := startRelay(t, wrap, RelayOptions{})
@@ -320,7 +331,7 @@ func TestRelayTimeouts(t *testing.T) {
 }
 
 func BenchmarkRelaySockets(b *testing.B) {
-	for name, wrap := range map[string]func(Conn) Conn{"chunk": bare, "copy": plain} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": plain} {
 		b.Run(name, func(b *testing.B) {
 			t := &testing.T{}
 			r := startRelay(t, wrap, RelayOptions{})

@@ -16,6 +16,7 @@ import (
 type Socket struct {
 	net.Conn // *net.TCPConn or *net.UnixConn
 	raw      syscall.RawConn
+	tcp      bool // a *net.TCPConn
 
 	once   sync.Once
 	reader chunkReader // owned by the one goroutine that reads
@@ -41,6 +42,7 @@ func NewSocket(c net.Conn) (*Socket, error) {
 		return nil, err
 	}
 	sock := &Socket{Conn: c, raw: raw}
+	_, sock.tcp = c.(*net.TCPConn)
 	sock.reader.try = sock.reader.read
 	return sock, nil
 }
