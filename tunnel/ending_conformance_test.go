@@ -12,8 +12,10 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/tunneltest"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // volume is how much goes each way, bytes: many times what any queue on the way
@@ -61,8 +63,11 @@ func exchange(send, receive peer.Stream, late bool, verdict chan<- error) peer.S
 }
 
 // Volume each way, byte-exact, where both sides read at once, or one of them not
-// before its own upload is out and ended.
+// before its own upload is out and ended. The windows are the smallest there are.
 func TestG08G26G27Volume(t *testing.T) {
+	windows := &corev3.Http2ProtocolOptions{
+		InitialStreamWindowSize: wrapperspb.UInt32(65535), InitialConnectionWindowSize: wrapperspb.UInt32(65535),
+	}
 	tests := []struct {
 		name            string
 		proxy           *tcpproxyv3.TcpProxy
@@ -79,7 +84,7 @@ func TestG08G26G27Volume(t *testing.T) {
 				up, down := peer.Stream{Seed: 1, Size: volume}, peer.Stream{Seed: 2, Size: volume}
 				verdict := make(chan error, 1)
 				gw := tunneltest.NewGateway(t, m, exchange(down, up, tt.gwLate, verdict))
-				app := tunneltest.Start(t, gw, tunneltest.Options{Proxy: tt.proxy}).App()
+				app := tunneltest.Start(t, gw, tunneltest.Options{Proxy: tt.proxy, HTTP2: windows}).App()
 				var wg sync.WaitGroup
 				wg.Go(func() { // ends with the upload
 					if _, err := io.Copy(struct{ io.Writer }{app}, up.Reader()); err != nil {
