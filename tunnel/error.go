@@ -32,6 +32,14 @@ func newStatusError(res *codec.Response) *StatusError {
 // Answer is the answer's head.
 func (e *StatusError) Answer() *codec.Response { return e.answer }
 
+// Refusal is the answer, for whoever passes it back.
+func (e *StatusError) Refusal() (int, codec.Fields) {
+	if e.answer == nil {
+		return e.Code, nil
+	}
+	return e.Code, e.answer.Header
+}
+
 // Error leaves the gateway's own words out.
 func (e *StatusError) Error() string { return fmt.Sprintf("tunnel response %d: %s", e.Code, e.Reason) }
 

@@ -41,7 +41,7 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	if err == nil {
 		conn, err = c.transport.Wrap(within, conn, o)
 		if err != nil {
-			failure = err.Error()
+			failure = wrapFailure(err)
 		}
 	}
 	if err == nil {

@@ -60,15 +60,30 @@ func overflow(cluster, what string) error {
 	return network.WithReason(network.ReasonOverflow, fmt.Errorf("cluster %q: circuit breaker: too many %s", cluster, what))
 }
 
-// transportFailure is what Envoy calls the failure of a connect: the kernel's
-// words. The empty string for what has none.
+// transportFailure is what Envoy calls the failure of a connect: its own word
+// where the error has one, as a refused CONNECT does, else the kernel's. The
+// empty string for what has none.
 func transportFailure(err error) string {
+	var worded interface{ TransportFailure() string }
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return ""
+	switch {
+	case errors.As(err, &worded):
+		return worded.TransportFailure()
+	case errors.As(err, &errno):
+		s := errno.Error()
+		return "delayed connect error: " + strings.ToUpper(s[:1]) + s[1:]
 	}
-	s := errno.Error()
-	return "delayed connect error: " + strings.ToUpper(s[:1]) + s[1:]
+	return ""
+}
+
+// wrapFailure is transportFailure of a transport that was not put around its
+// connection, which says what it is in its own words.
+func wrapFailure(err error) string {
+	var worded interface{ TransportFailure() string }
+	if errors.As(err, &worded) {
+		return worded.TransportFailure()
+	}
+	return err.Error()
 }
 
 // errMaxStream ends a stream that max_stream_duration bounds.

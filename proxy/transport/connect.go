@@ -31,6 +31,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("proxy %s answered %d to CONNECT %s", e.Proxy, e.Status, e.Target)
 }
 
+// Refusal is the answer, for whoever passes it back.
+func (e *RefusedError) Refusal() (int, codec.Fields) { return e.Status, e.Header }
+
 // TransportFailure is %UPSTREAM_TRANSPORT_FAILURE_REASON% for it.
 func (e *RefusedError) TransportFailure() string { return fmt.Sprintf("tunnel_response:%d", e.Status) }
 
