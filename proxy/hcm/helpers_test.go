@@ -38,6 +38,8 @@ func (c fakeCluster) OpenFor(ctx context.Context, _ *codec.Request, info *networ
 	return c.open(ctx, info)
 }
 
+func (fakeCluster) Responded(*network.UpstreamInfo, int, time.Duration) {}
+
 func (c fakeCluster) OpenStream(_ context.Context, head *codec.Request, _ *network.StreamInfo) (codec.ClientStream, error) {
 	if c.stream == nil {
 		return nil, errors.New("an HTTP stream was not expected")

@@ -42,7 +42,27 @@ func connectFailed(ctx context.Context, info *network.StreamInfo, err error) *co
 	default:
 		reply.Body, reply.Details = resetText("remote connection failure", transportFailure(info, err))
 	}
+	passBack(reply, err)
 	return reply
+}
+
+// passBack gives a reply the status with which a proxy on the way has refused
+// our CONNECT, through however many internal listeners, and what a client needs
+// to make use of it. Why is in our own words: the proxy's are not ours to repeat.
+func passBack(reply *codec.LocalReply, err error) {
+	status, header, ok := codec.RefusalOf(err)
+	if !ok || status < 400 || status > 599 {
+		return
+	}
+	reply.Status = status
+	for _, f := range header {
+		switch name := strings.ToLower(f.Name); name {
+		case "proxy-authenticate", "retry-after":
+			if codec.ValidValue(f.Value) {
+				reply.Header.Add(name, f.Value)
+			}
+		}
+	}
 }
 
 // abandoned is the answer nobody waits for: the client left, or a bound of the
@@ -132,9 +152,12 @@ func resetText(reason, transport string) (body, details string) {
 // transport yet; Envoy then quotes the kernel.
 func transportFailure(info *network.StreamInfo, err error) string {
 	var errno syscall.Errno
+	var worded interface{ TransportFailure() string }
 	switch {
 	case info.TransportFailure != "":
 		return info.TransportFailure
+	case errors.As(err, &worded):
+		return worded.TransportFailure()
 	case errors.As(err, &errno):
 		text := errno.Error()
 		return "delayed connect error: " + strings.ToUpper(text[:1]) + text[1:]

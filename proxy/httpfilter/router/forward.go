@@ -2,11 +2,13 @@ package router
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
 	"culvert/proxy/codec"
 	"culvert/proxy/format"
+	"culvert/proxy/network"
 	"culvert/proxy/route"
 )
 
@@ -39,6 +41,7 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, d *r
 	x.OnEnd(func(codec.EndInfo) { timer.stop() })
 	startBody(x, s, head, timer)
 	res, err := readFinal(ctx, x, s)
+	responded(c, x.Info, res, err, time.Since(sent))
 	if err == nil {
 		err = settleAnswer(x.Request, res, s.Proto())
 	}
@@ -62,6 +65,18 @@ func (r *Router) forward(ctx context.Context, x *codec.Exchange, c Cluster, d *r
 		timer.stop()                     // it bounds the answer, not the tunnel
 	}
 	return nil
+}
+
+// responded tells the cluster of an answer, or of one that took too long. A
+// stream that ended without is neither.
+func responded(c Cluster, info *network.StreamInfo, res *codec.Response, err error, took time.Duration) {
+	var reply *codec.LocalReply
+	switch {
+	case err == nil:
+		c.Responded(info.Upstream(), res.Status, took)
+	case errors.As(err, &reply) && reply.Flags&network.FlagUT != 0:
+		c.Responded(info.Upstream(), 0, took)
+	}
 }
 
 // answerWithin is how long the upstream may take to answer, 0 for no bound. The

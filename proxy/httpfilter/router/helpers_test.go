@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
+	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -25,6 +27,9 @@ type fakeCluster struct {
 	t      *testing.T
 	open   func(ctx context.Context, info *network.StreamInfo) (network.Conn, network.Handler, error)
 	stream func(ctx context.Context, head *codec.Request, info *network.StreamInfo) (codec.ClientStream, error)
+
+	mu       sync.Mutex
+	statuses []int // of the answers it was told of
 }
 
 func (c *fakeCluster) OpenFor(ctx context.Context, _ *codec.Request, info *network.StreamInfo) (network.Conn, network.Handler, error) {
@@ -41,6 +46,12 @@ func (c *fakeCluster) OpenStream(ctx context.Context, head *codec.Request, info 
 		return nil, errors.New("not expected")
 	}
 	return c.stream(ctx, head, info)
+}
+
+func (c *fakeCluster) Responded(_ *network.UpstreamInfo, status int, _ time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.statuses = append(c.statuses, status)
 }
 
 // upstream is a cluster whose streams are served by fn, on the head it got.

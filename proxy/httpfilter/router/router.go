@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 
@@ -21,6 +22,9 @@ type Cluster interface {
 	// may name the endpoint.
 	OpenFor(ctx context.Context, head *codec.Request, info *network.StreamInfo) (network.Conn, network.Handler, error)
 	codec.Opener
+	// Responded learns of each answer of an endpoint, u: its status, 0 if none
+	// came in time, and how long its head took from the request's.
+	Responded(u *network.UpstreamInfo, status int, took time.Duration)
 }
 
 // Deps are the router's collaborators.
