@@ -24,7 +24,7 @@ const hops = 3
 // with a tcp_proxy each, in turns.
 //
 //	application -> listener, tcp_proxy [-> internal listener, tcp_proxy]... -> origin
-func internalHops(ctx context.Context, out io.Writer, binary string, rounds int, volume int64) error {
+func internalHops(ctx context.Context, out io.Writer, binary string, rounds int, duration time.Duration) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -34,20 +34,20 @@ func internalHops(ctx context.Context, out io.Writer, binary string, rounds int,
 	go func() { load.Origin(ctx, ln); close(served) }() // ends with ctx
 	defer func() { cancel(); <-served }()
 
-	fmt.Fprintf(out, "culvert's CPU seconds per GB, %d rounds in turns, %.1f GB each\n", rounds, float64(volume)/1e9)
+	fmt.Fprintf(out, "culvert's CPU seconds per GB, %d rounds in turns, %v each\n", rounds, duration)
 	fmt.Fprintf(out, "%-10s %-6s %10s %10s %8s   %s\n", "streams", "way", "no hop", fmt.Sprintf("%d hops", hops), "more", "90 % interval of it")
 	for _, streams := range []int{1, 8} {
-		for _, d := range []load.Direction{load.Down, load.Up} {
+		for _, kind := range []load.Kind{load.Down, load.Up} {
 			none, all := measure.Sample{}, measure.Sample{}
 			for range rounds {
-				b := load.Bulk{Direction: d, Streams: streams, Bytes: volume / int64(streams)}
+				l := load.Load{Kind: kind, Streams: streams, Duration: duration}
 				for _, way := range []struct {
 					hops int
 					into *measure.Sample
 				}{{0, &none}, {hops, &all}} {
-					cost, err := throughHops(ctx, binary, way.hops, ln.Addr(), b)
+					cost, err := throughHops(ctx, binary, way.hops, ln.Addr(), l)
 					if err != nil {
-						return fmt.Errorf("%d streams %v through %d hops: %w", streams, d, way.hops, err)
+						return fmt.Errorf("%v through %d hops: %w", l, way.hops, err)
 					}
 					*way.into = append(*way.into, cost)
 				}
@@ -57,8 +57,8 @@ func internalHops(ctx context.Context, out io.Writer, binary string, rounds int,
 				return err
 			}
 			low, high := ratio.Interval()
-			fmt.Fprintf(out, "%-10d %-6v %10.3f %10.3f %7.1f%%   %+.1f%% to %+.1f%%\n",
-				streams, d, none.Median(), all.Median(), 100*(ratio.Median()-1), 100*(low-1), 100*(high-1))
+			fmt.Fprintf(out, "%-10d %-6s %10.3f %10.3f %7.1f%%   %+.1f%% to %+.1f%%\n",
+				streams, kind, none.Median(), all.Median(), 100*(ratio.Median()-1), 100*(low-1), 100*(high-1))
 		}
 	}
 	return nil
@@ -66,7 +66,7 @@ func internalHops(ctx context.Context, out io.Writer, binary string, rounds int,
 
 // throughHops is the processor time per 10^9 bytes of a culvert that is started
 // for this one load.
-func throughHops(ctx context.Context, binary string, n int, origin net.Addr, b load.Bulk) (cost float64, err error) {
+func throughHops(ctx context.Context, binary string, n int, origin net.Addr, l load.Load) (cost float64, err error) {
 	dir, err := os.MkdirTemp("", "culvert-bench-")
 	if err != nil {
 		return 0, err
@@ -80,45 +80,47 @@ func throughHops(ctx context.Context, binary string, n int, origin net.Addr, b l
 	if err := os.WriteFile(config, []byte(hopsConfig(front, origin, n)), 0o600); err != nil {
 		return 0, err
 	}
-	p, err := process.Start("culvert", binary, "-c", config)
+	p, err := process.Start(nil, "culvert", binary, "-c", config)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	b.Address = front.String()
-	if err := ready(ctx, p, b); err != nil {
+	dial := func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", front.String())
+	}
+	if err := ready(ctx, p, dial); err != nil {
 		return 0, err
 	}
 	before, err := p.CPU()
 	if err != nil {
 		return 0, err
 	}
-	if _, err := b.Run(ctx); err != nil {
+	result, err := l.Run(ctx, dial)
+	if err != nil {
 		return 0, err
 	}
 	after, err := p.CPU()
 	if err != nil {
 		return 0, err
 	}
-	moved := float64(b.Bytes) * float64(b.Streams)
-	return (after - before).Seconds() / (moved / 1e9), nil
+	return (after - before).Seconds() / (float64(result.Bytes) / 1e9), nil
 }
 
-// ready waits until a little of the load gets through.
-func ready(ctx context.Context, p *process.Process, b load.Bulk) error {
+// ready waits until somebody is served.
+func ready(ctx context.Context, p *process.Process, dial load.Dial) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	b.Streams, b.Bytes = 1, 1
 	for {
-		_, err := b.Run(ctx)
+		_, err := load.Load{Kind: load.PingPong, Streams: 1, Duration: time.Millisecond}.Run(ctx, dial)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-p.Exited():
-			return p.Stop()
+			return errors.Join(fmt.Errorf("%s has ended, unasked", p.Name), p.Stop())
 		case <-ctx.Done():
-			return fmt.Errorf("culvert serves nothing: %w", err)
+			return fmt.Errorf("%s serves nobody: %w", p.Name, err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -28,13 +29,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	binary := flags.String("culvert", "bin/culvert", "the `binary` to measure")
 	rounds := flags.Int("rounds", 7, "how often each subject is measured")
-	volume := flags.Float64("gigabytes", 4, "how much each measurement moves, 10^9 bytes")
+	duration := flags.Duration("duration", 2*time.Second, "how long each measurement takes")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	switch what := flags.Arg(0); what {
 	case "internal-hops":
-		return internalHops(ctx, out, *binary, *rounds, int64(*volume*1e9))
+		return internalHops(ctx, out, *binary, *rounds, *duration)
 	default:
 		return fmt.Errorf("%q is nothing to measure: want internal-hops", what)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"culvert/appliance/host"
 )
 
 // killAfter is how long a program may take to end after SIGTERM.
@@ -19,7 +21,7 @@ const killAfter = 10 * time.Second
 // architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
-// Process is a program that runs. It ends with the one that started it.
+// Process is a program that runs.
 type Process struct {
 	// Name is how reports speak of it.
 	Name string
@@ -30,12 +32,16 @@ type Process struct {
 	err    error // of Wait, once exited
 }
 
-// Start starts a program with its arguments.
-func Start(name string, args ...string) (*Process, error) {
+// Start starts a program with its arguments, in a network namespace or, if that
+// is nil, in the caller's.
+func Start(ns *host.Namespace, name string, args ...string) (*Process, error) {
 	p := &Process{Name: name, cmd: exec.Command(args[0], args[1:]...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	start := p.cmd.Start
+	if ns != nil {
+		start = func() error { return ns.Start(p.cmd) }
+	}
+	if err := start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() { // ends with the program
@@ -47,6 +53,12 @@ func Start(name string, args ...string) (*Process, error) {
 
 // PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is what it has said, once it has ended.
+func (p *Process) Output() string {
+	<-p.exited
+	return p.output.String()
+}
 
 // Exited is closed when the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }

@@ -7,11 +7,11 @@ import (
 
 // A program that burns a processor is charged for it, one that sleeps is not.
 func TestCPU(t *testing.T) {
-	busy, err := Start("busy", "sh", "-c", "while :; do :; done")
+	busy, err := Start(nil, "busy", "sh", "-c", "while :; do :; done")
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle, err := Start("idle (with) a name", "sleep", "60")
+	idle, err := Start(nil, "idle (with) a name", "sleep", "60")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestCPU(t *testing.T) {
 
 // What ends by itself says why.
 func TestEndedByItself(t *testing.T) {
-	p, err := Start("failing", "sh", "-c", "echo because; exit 3")
+	p, err := Start(nil, "failing", "sh", "-c", "echo because; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func judge(f source, imp string) (complaints []string) {
 	switch {
 	case under(inner, "cmd"):
 		complaints = append(complaints, "nothing imports a command")
-	case under(inner, "appliance") && !anyUnder(f.pkg, []string{"appliance", "cmd", "test"}):
+	case under(inner, "appliance") && !anyUnder(f.pkg, []string{"appliance", "cmd", "test", "bench"}):
 		complaints = append(complaints, "appliance imports everything and is imported by commands only")
 	case under(inner, "test") && !test && !under(f.pkg, "test"):
 		complaints = append(complaints, "product code does not import tests")
