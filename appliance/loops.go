@@ -8,6 +8,8 @@ import (
 
 	"culvert/appliance/host"
 	"culvert/configs/field"
+	"culvert/proxy/network"
+	"culvert/proxy/transport"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -33,10 +35,13 @@ func (s *tunSpec) loops(clusters []*clusterv3.Cluster) error {
 }
 
 // captured says which destination of the cluster a route of the TUN may lead
-// to it.
+// to it. Where connections go to a proxy instead, that is the destination.
 func (s *tunSpec) captured(c *clusterv3.Cluster) (to string, ok bool) {
+	if proxy, ok := transport.Detour(c.GetTransportSocket(), nil, nil); ok && chosenByFlows(c) {
+		return s.capturedProxy(proxy)
+	}
 	switch anywhere := s.leadsSomewhere(); {
-	case !anywhere && (c.GetType() == clusterv3.Cluster_ORIGINAL_DST || c.GetClusterType() != nil):
+	case !anywhere && chosenByFlows(c):
 		return "", false
 	case c.GetType() == clusterv3.Cluster_ORIGINAL_DST && c.GetClusterType() == nil:
 		return "the original destinations", true
@@ -45,12 +50,33 @@ func (s *tunSpec) captured(c *clusterv3.Cluster) (to string, ok bool) {
 	}
 	for _, l := range c.GetLoadAssignment().GetEndpoints() {
 		for _, e := range l.GetLbEndpoints() {
+			if proxy, ok := transport.Detour(c.GetTransportSocket(), e.GetMetadata(), l.GetMetadata()); ok {
+				if to, ok := s.capturedProxy(proxy); ok {
+					return to, true
+				}
+				continue
+			}
 			for _, a := range addressesOf(e.GetEndpoint().GetAddress(), e.GetEndpoint().GetAdditionalAddresses()) {
 				if s.leadsTo(a) {
 					return a, true
 				}
 			}
 		}
+	}
+	return "", false
+}
+
+// chosenByFlows reports a cluster whose destinations flows bring along.
+func chosenByFlows(c *clusterv3.Cluster) bool {
+	return c.GetType() == clusterv3.Cluster_ORIGINAL_DST || c.GetClusterType() != nil
+}
+
+// capturedProxy is captured of a proxy; one that is unset is another cluster's,
+// which is looked at itself.
+func (s *tunSpec) capturedProxy(proxy network.Address) (to string, ok bool) {
+	switch proxy.Kind {
+	case network.AddressIP, network.AddressName:
+		return proxy.Host(), s.leadsTo(proxy.Host())
 	}
 	return "", false
 }

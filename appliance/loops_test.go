@@ -35,6 +35,14 @@ func endpointOf(kind, address string) string {
 		"{address: {socket_address: {address: %q, port_value: 443}}}}]}]}", kind, address)
 }
 
+// proxyAt has a cluster go through a proxy, behind another transport.
+func proxyAt(address string) string {
+	return fmt.Sprintf(`transport_socket: {name: pp, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, `+
+		`transport_socket: {name: h, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport, `+
+		`default_proxy_address: {socket_address: {address: %q, port_value: 3128}}, `+
+		`transport_socket: {name: raw, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}}}`, address)
+}
+
 // A TUN beside culvert's own sockets must not be able to capture them.
 func TestLoopsAreRefused(t *testing.T) {
 	const wide = `routes: [0.0.0.0/0, "::/0"]`
@@ -59,6 +67,14 @@ func TestLoopsAreRefused(t *testing.T) {
 		{"a mark", wide + ", table: 3073, mark: 3073", originalDestinations, ""},
 		{"the operator's own rule", wide + ", mark: 3073", originalDestinations, ""},
 		{"another namespace", wide + ", netns: /run/netns/app", originalDestinations, ""},
+		{"a proxy", wide + ", exclude_routes: [192.0.2.1]", endpointOf("STATIC", "192.0.2.1") + ", " + proxyAt("192.0.2.9"), "192.0.2.9"},
+		{"a proxy that is excluded", wide + ", exclude_routes: [192.0.2.9]", endpointOf("STATIC", "192.0.2.1") + ", " + proxyAt("192.0.2.9"), ""},
+		{"a proxy of a name", wide, endpointOf("STATIC", "127.0.0.1") + ", " + proxyAt("proxy.example"), "proxy.example"},
+		{"original destinations by a proxy", wide, originalDestinations + ", " + proxyAt("192.0.2.9"), "192.0.2.9"},
+		{"original destinations by a proxy on the loopback", wide, originalDestinations + ", " + proxyAt("127.0.0.1"), ""},
+		{"an endpoint's own proxy", wide + ", exclude_routes: [192.0.2.0/24]", strings.Replace(endpointOf("STATIC", "192.0.2.1"), "{endpoint:",
+			`{metadata: {typed_filter_metadata: {envoy.http11_proxy_transport_socket.proxy_address: {"@type": type.googleapis.com/envoy.config.core.v3.Address, `+
+				`socket_address: {address: 198.51.100.1, port_value: 3128}}}}, endpoint:`, 1) + ", " + proxyAt("192.0.2.9"), "198.51.100.1"},
 		{"what is bound inside", `netstack_listeners: [{address: 198.18.0.10, port: 80, listener: capture}]`, originalDestinations, ""},
 	}
 	for _, tt := range tests {

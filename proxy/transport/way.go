@@ -3,7 +3,11 @@ package transport
 import (
 	"context"
 
+	culvertv1 "culvert/configs/culvert/v1"
 	"culvert/proxy/network"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	h11v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/http_11_proxy/v3"
 )
 
 // Way is how the connection beneath an upstream transport is made. The zero Way
@@ -24,6 +28,36 @@ func WayTo(u Upstream, o Options) (Way, error) {
 		return w.way(o)
 	}
 	return Way{}, nil
+}
+
+// Detour is WayTo as far as a configuration alone tells it: where connections go
+// instead of to an endpoint whose metadata and whose locality's these are. It is
+// a proxy, or unset where they go through another cluster. False: they go to the
+// endpoint.
+func Detour(ts *corev3.TransportSocket, host, locality *corev3.Metadata) (proxy network.Address, ok bool) {
+	m, err := unpack(ts)
+	if err != nil {
+		return network.Address{}, false
+	}
+	switch m := m.(type) {
+	case *culvertv1.TunnelTransport:
+		return network.Address{}, true
+	case *h11v3.Http11ProxyUpstreamTransport:
+		for _, metadata := range []*corev3.Metadata{host, locality} {
+			if p, err := ProxyOf(metadata); err == nil && !p.IsZero() {
+				return p, true
+			}
+		}
+		if p, err := proxyAddress(m.GetDefaultProxyAddress()); err == nil {
+			return p, true
+		}
+		return Detour(m.GetTransportSocket(), host, locality)
+	case interface {
+		GetTransportSocket() *corev3.TransportSocket
+	}:
+		return Detour(m.GetTransportSocket(), host, locality)
+	}
+	return network.Address{}, false
 }
 
 // PoolKey tells connections of u apart that flows of different Options must not
