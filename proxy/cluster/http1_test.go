@@ -128,14 +128,14 @@ func TestHTTP1KeepAlive(t *testing.T) {
 	_, _ = a.Close(), b.Close()
 }
 
-// G29, D 23: a connection that carried a tunnel, or refused one, or was cut
+// G29, FB23: a connection that carried a tunnel, or refused one, or was cut
 // short, is not used again.
-func TestG29NoReuse(t *testing.T) {
+func TestG29FB23NoReuse(t *testing.T) {
 	for name, answer := range map[string]string{
-		"tunnel":    "HTTP/1.1 200 OK\r\n\r\npayload",
-		"refused":   "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
-		"G30 202":   "HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\npayload",
-		"G30 coded": "HTTP/1.1 226 IM\r\nTransfer-Encoding: chunked\r\n\r\npayload",
+		"G29FB23 tunnel":  "HTTP/1.1 200 OK\r\n\r\npayload",
+		"G29FB23 refused": "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+		"G30 202":         "HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\npayload",
+		"G30 coded":       "HTTP/1.1 226 IM\r\nTransfer-Encoding: chunked\r\n\r\npayload",
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := serveScript(t, func(int, int) []byte { return []byte(answer) })

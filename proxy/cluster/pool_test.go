@@ -186,8 +186,8 @@ func TestPoolNotProcessed(t *testing.T) {
 	})
 }
 
-// G17, D 21: a connection that ends is replaced.
-func TestG17ConnectionReplaced(t *testing.T) {
+// G17, FB21: a connection that ends is replaced.
+func TestG17FB21ConnectionReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newPoolRig(t, static1("192.0.2.1:443"))
 		s := r.open(t)

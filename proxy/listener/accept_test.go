@@ -116,9 +116,9 @@ func TestServeForgottenFlow(t *testing.T) {
 	}
 }
 
-// D 11: the peer resets while nobody has answered it yet, whether or not it had
+// FB11: the peer resets while nobody has answered it yet, whether or not it had
 // sent something; one that only ended its direction is still served.
-func TestPeerGoneWhileConnecting(t *testing.T) {
+func TestFB11PeerGoneWhileConnecting(t *testing.T) {
 	tests := []struct {
 		name string
 		peer func(*net.TCPConn)
