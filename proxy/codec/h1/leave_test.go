@@ -59,6 +59,47 @@ func TestFB11ClientThatLeaves(t *testing.T) {
 	}
 }
 
+// A client that leaves is noticed too while nobody has read its request yet, and
+// again once somebody has.
+func TestClientThatLeavesUnread(t *testing.T) {
+	for name, body := range map[string]string{"before its body": "", "behind its body": "hi"} {
+		t.Run(name, func(t *testing.T) {
+			waiting, left := make(chan struct{}), make(chan struct{})
+			a, wait := serve(t, h1.Config{}, func(_ context.Context, s codec.ServerStream) {
+				ctx := s.Context()
+				close(waiting)
+				if body != "" {
+					if got, err := io.ReadAll(s); string(got) != body || err != nil {
+						t.Errorf("read %q, %v", got, err)
+					}
+				}
+				close(left)
+				select {
+				case <-ctx.Done():
+				case <-time.After(testTime):
+					t.Error("the stream did not end")
+				}
+				if cause := context.Cause(ctx); !network.IsReset(cause) {
+					t.Errorf("it ended with %v", cause)
+				}
+				_ = s.Close()
+			})
+			if _, err := io.WriteString(a, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			<-waiting
+			if _, err := io.WriteString(a, body); err != nil {
+				t.Fatal(err)
+			}
+			<-left
+			_ = a.CloseWrite()
+			if wait() == nil {
+				t.Error("the connection ended in order")
+			}
+		})
+	}
+}
+
 func TestClientThatHalfCloses(t *testing.T) {
 	waiting, left := make(chan struct{}), make(chan struct{})
 	a, wait := serve(t, h1.Config{AllowHalfClose: true}, func(_ context.Context, s codec.ServerStream) {

@@ -193,7 +193,7 @@ func (st *stream) SetWriteDeadline(t time.Time) error { return st.c.nc.SetWriteD
 // Context ends when the stream does; its cause says how: codec.ErrEnded once
 // both directions are over and the peer's is read to its end. From the first
 // call on, a server's stream notices a client that leaves while nothing of the
-// request is left to read.
+// request is left to read, or nobody has read what comes next of it.
 func (st *stream) Context() context.Context {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -207,9 +207,10 @@ func (st *stream) Context() context.Context {
 	return st.ctx
 }
 
-// watchLocked starts the watcher of a client that has said all it has to say.
+// watchLocked starts the watcher of a client that has said all it has to say, or
+// has not been listened to yet.
 func (st *stream) watchLocked() {
-	done := st.recvEnd || (st.tunnel && !st.answered)
+	done := st.recvEnd || !st.answered
 	if !st.c.server || st.ctx == nil || st.over != nil || st.watched || !done {
 		return
 	}
@@ -218,10 +219,29 @@ func (st *stream) watchLocked() {
 }
 
 // watch waits for the client to leave. Bytes end the watch: they are the
-// payload's first, or the next request.
+// payload's first, the body's, or the next request. Of a body there may be
+// another watch, once it is read to its end.
 func (st *stream) watch() {
-	err := st.c.in.watch()
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	for whole := false; ; {
+		err := st.c.in.watch()
+		if err != nil {
+			st.watchFailed(err)
+			return
+		}
+		st.mu.Lock()
+		if whole || st.tunnel || !st.recvEnd {
+			st.watched = whole || st.tunnel
+			st.mu.Unlock()
+			return
+		}
+		whole = true
+		st.mu.Unlock()
+	}
+}
+
+// watchFailed notes that the client has left, if err says so.
+func (st *stream) watchFailed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
 	st.mu.Lock()
