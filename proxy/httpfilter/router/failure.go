@@ -129,6 +129,12 @@ func resetName(req *codec.Request, code uint64) string {
 	return "remote reset"
 }
 
+// requiredFieldGone is the answer when a filter has taken from the request what
+// it cannot go on without.
+func requiredFieldGone() *codec.LocalReply {
+	return &codec.LocalReply{Status: 503, Details: "filter_removed_required_request_headers", Reason: network.ReasonUnknown}
+}
+
 // responseTimeout is the answer when the upstream took too long.
 func responseTimeout() *codec.LocalReply {
 	return &codec.LocalReply{

@@ -83,6 +83,9 @@ func (r *Router) act(ctx context.Context, x *codec.Exchange, d *route.Decision) 
 		answerRedirect(x, d.Route.Redirect)
 		return nil
 	}
+	if x.Request.Authority == "" {
+		return requiredFieldGone()
+	}
 	forward := d.Route.Forward
 	c, ok := r.deps.Clusters(d.Cluster)
 	if !ok {
