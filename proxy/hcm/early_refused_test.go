@@ -127,10 +127,7 @@ func (r *rawConnect) answer() (status string, ended bool) {
 // head or while the far half is being opened, is answered with 400 where the
 // configuration refuses it, and no byte of it is written upstream.
 func TestE15FB30EarlyDataRefused(t *testing.T) {
-	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		if m.Method != tunnel.MethodConnect {
-			return // what follows a POST's head is its body
-		}
+	forSome(t, connects, func(t *testing.T, m tunnel.Mode) { // what follows a POST's head is its body
 		t.Run("terminated, with the head", func(t *testing.T) { refusesEarly(t, m, terminateRoute, false) })
 		t.Run("terminated, while the far half opens", func(t *testing.T) { refusesEarly(t, m, terminateRoute, true) })
 		t.Run("proxied, with the head", func(t *testing.T) { refusesEarly(t, m, proxyRoute, false) })

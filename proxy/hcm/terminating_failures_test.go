@@ -68,8 +68,7 @@ func TestE22EveryMode(t *testing.T) {
 // Nobody is answered.
 func TestE23EveryMode(t *testing.T) {
 	deaf := deafPort(t)
-	noticed := func(m tunnel.Mode) bool { return m.Raw() || m.Shared() } // TODO
-	forSome(t, noticed, func(t *testing.T, m tunnel.Mode) {
+	forModes(t, func(t *testing.T, m tunnel.Mode) {
 		for name, leave := range map[string]func(network.Conn, codec.ClientStream){
 			"by a reset":                func(_ network.Conn, s codec.ClientStream) { s.Reset(codec.CodeCancel, nil) },
 			"by closing its connection": func(c network.Conn, _ codec.ClientStream) { _ = c.Close() },
