@@ -178,8 +178,27 @@ func (a account) write(w io.Writer) {
 func (s standing) write(w io.Writer) {
 	fmt.Fprintf(w, "%-5s %-8s %-26s %s\n", s.id, s.verdict, s.where(), s.title)
 	for _, note := range s.notes {
-		fmt.Fprintf(w, "%15s%s\n", "", note)
+		for i, line := range lines(note) {
+			fmt.Fprintf(w, "%*s%s\n", 15+min(2*i, 2), "", line)
+		}
 	}
+}
+
+// noteWidth is how long a line of a note gets, characters.
+const noteWidth = 85
+
+// lines breaks a note at its blanks.
+func lines(note string) []string {
+	var list []string
+	line := ""
+	for _, word := range strings.Fields(note) {
+		if line != "" && len(line)+1+len(word) > noteWidth {
+			list = append(list, line)
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	return append(list, line)
 }
 
 // where is in how many cases, and in how many places of how many.

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
 
 // lists are the two reviewed ones.
 func lists(t *testing.T) ([]behaviour, map[string][]exemption) {
@@ -26,5 +30,25 @@ func TestGroupsAreWhole(t *testing.T) {
 		if got[group] != want {
 			t.Errorf("group %s has %d behaviours, want %d", group, got[group], want)
 		}
+	}
+}
+
+// Every behaviour is in the name of a test or of a case, or does not apply. What
+// passes, and in which modes, only a run can say.
+func TestEveryBehaviourIsAccountedFor(t *testing.T) {
+	list, exemptions := lists(t)
+	sources, err := readSources("../..", list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var without []string
+	for _, b := range list {
+		whole := slices.ContainsFunc(exemptions[b.id], exemption.whole)
+		if !whole && !sources.ids[b.id] {
+			without = append(without, b.id)
+		}
+	}
+	if without != nil {
+		t.Errorf("%s: neither a test nor a reason", strings.Join(without, " "))
 	}
 }
