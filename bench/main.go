@@ -2,11 +2,13 @@
 // measured in turns on the same machine, and processor time that the kernel has
 // charged; nothing of it judges in the tests.
 //
-//	bench [flags] internal-hops
+//	bench [flags] run            the matrix of subjects and loads
+//	bench [flags] internal-hops  what internal listeners cost
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -26,17 +28,42 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] { // the parts that it runs in other namespaces
+		case "origin":
+			return serveOrigin(ctx, args[1:])
+		case "relay":
+			return relay(ctx, args[1:])
+		case "load":
+			return applyLoad(ctx, args[1:], out)
+		}
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	binary := flags.String("culvert", "bin/culvert", "the `binary` to measure")
-	rounds := flags.Int("rounds", 7, "how often each subject is measured")
-	duration := flags.Duration("duration", 2*time.Second, "how long each measurement takes")
+	var o options
+	flags.StringVar(&o.culvert, "culvert", "bin/culvert", "the `binary` to measure")
+	flags.IntVar(&o.rounds, "rounds", 7, "how often each subject is measured")
+	flags.DurationVar(&o.duration, "duration", time.Second, "how long each measurement takes")
+	flags.StringVar(&o.only, "only", "", "a `regular expression` for the names of subjects")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	switch what := flags.Arg(0); what {
+	case "run":
+		return runMatrix(ctx, out, o)
 	case "internal-hops":
-		return internalHops(ctx, out, *binary, *rounds, *duration)
+		return internalHops(ctx, out, o.culvert, o.rounds, o.duration)
+	case "":
+		flags.Usage()
+		return errors.New("what shall be measured: run or internal-hops?")
 	default:
-		return fmt.Errorf("%q is nothing to measure: want internal-hops", what)
+		return fmt.Errorf("%q is nothing to measure: want run or internal-hops", what)
 	}
+}
+
+// options are the command line's.
+type options struct {
+	culvert  string
+	rounds   int
+	duration time.Duration
+	only     string
 }

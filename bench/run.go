@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+
+	"culvert/bench/load"
+	"culvert/bench/matrix"
+	"culvert/bench/report"
+	"culvert/bench/subject"
+)
+
+// runMatrix measures the subjects that are chosen, and prints tables.
+func runMatrix(ctx context.Context, out io.Writer, o options) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	subjects := slices.DeleteFunc(slices.Concat(subject.Baselines(), subject.Culvert()), func(s subject.Subject) bool {
+		return !only.MatchString(s.Name)
+	})
+	if len(subjects) == 0 {
+		return fmt.Errorf("-only %q: no subject has such a name", o.only)
+	}
+	results, err := matrix.Plan{
+		Subjects: subjects, Rounds: o.rounds, Progress: os.Stderr,
+		Commands: subject.Commands{"culvert": o.culvert, "bench": self},
+		Loads: []load.Load{
+			{Kind: load.Down, Streams: 1, Duration: o.duration},
+			{Kind: load.Up, Streams: 1, Duration: o.duration},
+			{Kind: load.Down, Streams: 8, Duration: o.duration},
+			{Kind: load.Up, Streams: 8, Duration: o.duration},
+			{Kind: load.Connect, Streams: 16, Duration: o.duration},
+			{Kind: load.PingPong, Streams: 1, Duration: o.duration},
+		},
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report.Text(out, results)
+}

@@ -1,0 +1,127 @@
+package subject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"culvert/appliance/host"
+	"culvert/bench/process"
+	"culvert/bench/world"
+)
+
+// Subject is one thing to measure.
+type Subject struct {
+	// Name is how reports speak of it, and how it is chosen.
+	Name string
+	// Group puts those together that are compared.
+	Group Group
+	// Missing says why it cannot be measured on this machine, nil: it can.
+	Missing error
+
+	start func(*scene) (Way, error)
+}
+
+// Group is a kind of subject.
+type Group string
+
+// Groups, in the order of reports.
+const (
+	Capture Group = "capture" // packets of a program, out as connections
+	Tunnel  Group = "tunnel"  // connections through a pair of proxies
+	Whole   Group = "whole"   // packets of a program, through a tunnel, out at a gateway
+	Relay   Group = "relay"   // connections through one proxy
+)
+
+// Way is how applications reach the origin through a subject.
+type Way struct {
+	// Namespace applications are in.
+	Namespace *host.Namespace
+	// Device their sockets are bound to; empty: what the routes say.
+	Device string
+	// Address they connect to.
+	Address string
+	// Connect is what they then ask a proxy for, in HTTP/1.1; empty: they are
+	// there.
+	Connect string
+}
+
+// Running is a subject that runs.
+type Running struct {
+	Way
+	Processes []*process.Process
+	dir       string
+}
+
+// Start starts the subject's processes. They may need a moment.
+func (s Subject) Start(ctx context.Context, w *world.World, c Commands) (*Running, error) {
+	if s.Missing != nil {
+		return nil, s.Missing
+	}
+	dir, err := os.MkdirTemp(w.Dir, "subject-")
+	if err != nil {
+		return nil, err
+	}
+	sc := &scene{World: w, Commands: c, ctx: ctx, running: &Running{dir: dir}}
+	way, err := s.start(sc)
+	sc.running.Way = way
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, errors.Join(err, sc.running.Stop()))
+	}
+	return sc.running, nil
+}
+
+// Stop ends the processes, last first.
+func (r *Running) Stop() error {
+	var errs []error
+	for i := len(r.Processes) - 1; i >= 0; i-- {
+		errs = append(errs, r.Processes[i].Stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
+}
+
+// Commands are programs by name: "culvert", "bench" and those of peers.
+type Commands map[string]string
+
+// scene is where a subject is being set up.
+type scene struct {
+	*world.World
+	Commands
+	ctx     context.Context
+	running *Running
+}
+
+// run starts a program of the subject.
+func (s *scene) run(ns *host.Namespace, name string, args ...string) error {
+	path, ok := s.Commands[args[0]]
+	if !ok {
+		path = args[0]
+	}
+	p, err := process.Start(ns, name, append([]string{path}, args[1:]...)...)
+	if err == nil {
+		s.running.Processes = append(s.running.Processes, p)
+	}
+	return err
+}
+
+// write writes a file of the subject, filled by the world and with, and returns
+// its path.
+func (s *scene) write(name, text string, with any) (string, error) {
+	t, err := template.New(name).Option("missingkey=error").Parse(strings.TrimLeft(text, "\n"))
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, with); err != nil {
+		return "", err
+	}
+	path := filepath.Join(s.running.dir, name)
+	return path, os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+// origin is the origin's address for who is at that of its addresses.
+func origin(address string) string { return fmt.Sprintf("%s:%d", address, world.OriginPort) }

@@ -1,0 +1,124 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"culvert/appliance/host"
+	"culvert/bench/process"
+	"culvert/proxy/transport/selfsigned"
+)
+
+// Addresses of the links' ends.
+const (
+	FromApp     = "198.51.100.2"  // the origin, for who is in app
+	FromHere    = "198.51.100.34" // the origin, for who is in here
+	Gateway     = "198.51.100.66" // the gateway, for who is in here
+	FromGateway = "198.51.100.98" // the origin, for who is in the gateway
+	// OriginPort is where it listens, on each of its addresses.
+	OriginPort = 9000
+	// GatewayName is what the gateway's certificate is for.
+	GatewayName = "gateway.bench.test"
+)
+
+// World is made by New and ended by Close.
+type World struct {
+	App, Here, Gateway, Origin *host.Namespace
+	// Dir is for files that last as long as the world. ca.pem, gateway.pem and
+	// gateway.key are in it.
+	Dir string
+
+	origin *process.Process
+}
+
+// New makes the namespaces, the links and the certificates, and starts the
+// origin: args are the command that serves orders on the address that is
+// appended to them.
+func New(ctx context.Context, origin ...string) (w *World, err error) {
+	w = &World{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	if w.Dir, err = os.MkdirTemp("", "culvert-bench-"); err != nil {
+		return w, err
+	}
+	for _, ns := range []**host.Namespace{&w.App, &w.Here, &w.Gateway, &w.Origin} {
+		if *ns, err = host.NewNamespace(); err != nil {
+			return w, err
+		}
+		if err = (*ns).LoopbackUp(); err != nil {
+			return w, err
+		}
+	}
+	for _, l := range []struct {
+		from, to       *host.Namespace
+		name, far      string
+		address, other string
+	}{
+		{w.App, w.Origin, "uplink", "app", "198.51.100.1", FromApp},
+		{w.Here, w.Origin, "uplink", "here", "198.51.100.33", FromHere},
+		{w.Here, w.Gateway, "gateway", "here", "198.51.100.65", Gateway},
+		{w.Gateway, w.Origin, "uplink", "gateway", "198.51.100.97", FromGateway},
+	} {
+		if err = host.VethPair(l.from, l.name, l.to, l.far); err != nil {
+			return w, err
+		}
+		if err = configure(ctx, l.from, l.name, l.address); err != nil {
+			return w, err
+		}
+		if err = configure(ctx, l.to, l.far, l.other); err != nil {
+			return w, err
+		}
+	}
+	if err = w.certificates(); err != nil {
+		return w, err
+	}
+	w.origin, err = process.Start(w.Origin, "origin", append(origin, fmt.Sprintf("0.0.0.0:%d", OriginPort))...)
+	return w, err
+}
+
+func configure(ctx context.Context, ns *host.Namespace, link, address string) error {
+	_, err := host.Apply(ctx, ns, host.Plan{ // undone by the namespace's end
+		Interface: link,
+		Addresses: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(address), 28)},
+	})
+	return err
+}
+
+func (w *World) certificates() error {
+	ca, err := selfsigned.NewAuthority("culvert bench")
+	if err != nil {
+		return err
+	}
+	gateway, err := ca.Issue(GatewayName)
+	if err != nil {
+		return err
+	}
+	for name, pem := range map[string][]byte{"ca.pem": ca.PEM(), "gateway.pem": gateway.Certificate, "gateway.key": gateway.Key} {
+		if err := os.WriteFile(filepath.Join(w.Dir, name), pem, 0o600); err != nil {
+			return fmt.Errorf("certificates: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close ends the origin and removes everything.
+func (w *World) Close() error {
+	var errs []error
+	if w.origin != nil {
+		errs = append(errs, w.origin.Stop())
+	}
+	for _, ns := range []*host.Namespace{w.App, w.Here, w.Gateway, w.Origin} {
+		errs = append(errs, ns.Close())
+	}
+	if w.Dir != "" {
+		errs = append(errs, os.RemoveAll(w.Dir))
+	}
+	return errors.Join(errs...)
+}
