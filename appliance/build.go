@@ -28,7 +28,7 @@ import (
 // opens nothing. The knot (listeners name clusters, clusters name internal
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
-	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log)}
+	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log), logs: a.sinks.Share()}
 	g.life, g.abort = context.WithCancelCause(context.Background())
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
@@ -42,7 +42,7 @@ func (a *Appliance) build(doc *configs.Document) (*generation, error) {
 		b.wholeness(),
 	)
 	if err != nil {
-		g.abort(err)
+		g.discard(err)
 		return nil, err
 	}
 	return g, nil
@@ -74,7 +74,7 @@ func (b *builder) listeners(list []*listenerv3.Listener) error {
 		b.inbound = isInbound(m)
 		l, err := listener.New(m, listener.Deps{
 			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: b.transportDeps(),
-			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.a.sinks, Log: b.a.log, Admit: b.a.n.admit,
+			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.g.logs, Log: b.a.log, Admit: b.a.n.admit,
 		})
 		if err != nil {
 			errs = append(errs, field.At(field.Index("", i), err))
@@ -93,7 +93,7 @@ func (b *builder) tcpProxyDeps() tcpproxy.Deps {
 	return tcpproxy.Deps{
 		Clusters: func(name string) (tcpproxy.Cluster, bool) { return found[tcpproxy.Cluster](b.g.clusters.Get(name)) },
 		Tunnel:   dialTunnel,
-		Stats:    b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log, Complaints: b.a.complaints,
+		Stats:    b.a.stats, AccessLog: b.g.logs, Flows: b.a.flows, Log: b.a.log, Complaints: b.a.complaints,
 	}
 }
 
@@ -101,7 +101,7 @@ func (b *builder) hcmDeps() hcm.Deps {
 	return hcm.Deps{
 		Filter: b.httpFilter, HasCluster: b.hasCluster,
 		TunnelConn: tunnel.NewConn, ProxyStatus: tunnel.ProxyStatus,
-		Stats: b.a.stats, AccessLog: b.a.sinks, Flows: b.a.flows, Log: b.a.log,
+		Stats: b.a.stats, AccessLog: b.g.logs, Flows: b.a.flows, Log: b.a.log,
 		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime, Ending: b.ending(b.inbound),
 	}
 }

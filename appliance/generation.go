@@ -11,6 +11,7 @@ import (
 
 	"culvert/appliance/admin"
 	"culvert/configs"
+	"culvert/proxy/accesslog"
 	"culvert/proxy/cluster"
 	"culvert/proxy/listener"
 	"culvert/proxy/network"
@@ -29,6 +30,8 @@ type generation struct {
 	admin     network.Address    // zero: no admin
 	allowed   *admin.Paths       // of the admin
 	built     time.Time
+
+	logs *accesslog.Sinks // its share of the access logs
 
 	lost func(error) // told that a listener has ended by itself
 
@@ -129,6 +132,12 @@ func (g *generation) retire() {
 	g.closeSockets()
 }
 
+// discard gives up a generation that never ran.
+func (g *generation) discard(cause error) {
+	g.abort(cause)
+	_ = g.logs.Release() // nothing was written
+}
+
 // finish waits up to drain for what is open, aborts the rest and returns when
 // nothing is left. ctx ending aborts at once.
 func (g *generation) finish(ctx context.Context, drain time.Duration) {
@@ -141,4 +150,5 @@ func (g *generation) finish(ctx context.Context, drain time.Duration) {
 	g.abort(cause)
 	g.wg.Wait()
 	_ = g.flows.wait(context.Background()) // aborted flows end by themselves
+	_ = g.logs.Release()                   // what could not be written is counted
 }

@@ -38,15 +38,15 @@ func (a *Appliance) replace(ctx context.Context, g *generation) error {
 	defer a.mu.Unlock()
 	old := a.current
 	if !a.running {
-		g.abort(errNotRunning)
+		g.discard(errNotRunning)
 		return errNotRunning
 	}
 	if err := field.Join(old.canBecome(g), a.loopsOf(g)); err != nil {
-		g.abort(err)
+		g.discard(err)
 		return problemList(g.doc, err)
 	}
 	if err := g.bind(ctx, a.sockets); err != nil {
-		g.abort(err)
+		g.discard(err)
 		return err
 	}
 	g.startClusters()

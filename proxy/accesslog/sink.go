@@ -31,6 +31,8 @@ type sink struct {
 	counts  *counts
 	writers sync.WaitGroup // drain
 
+	users int // Sinks that hold it; guarded by their mu
+
 	// guarded by mu
 	mu      sync.Mutex
 	out     io.Writer

@@ -10,9 +10,21 @@ import (
 	"culvert/configs/field"
 )
 
-// Sinks are the open outputs, one for each path, shared by all loggers of all
-// generations. They are safe from any goroutine.
+// Sinks are the open outputs, one for each path, shared by all loggers. They are
+// safe from any goroutine.
+//
+// Whoever has loggers for a time, as a configuration has, makes them with a
+// Share of the sinks, and releases it when they are done: a file that nobody
+// uses any more is written out and closed.
 type Sinks struct {
+	*outputs
+
+	// guarded by outputs.mu
+	held map[*sink]bool // files that loggers of these Sinks use
+}
+
+// outputs are what all Shares have in common.
+type outputs struct {
 	stdout, stderr *sink
 	discard        bool
 	counts         counts
@@ -36,7 +48,7 @@ type Counts struct {
 // NewSinks makes the sinks of a process. The streams stay the caller's, and are
 // written to until Close.
 func NewSinks(stdout, stderr io.Writer) *Sinks {
-	s := &Sinks{files: make(map[string]*sink)}
+	s := &Sinks{outputs: &outputs{files: make(map[string]*sink)}, held: make(map[*sink]bool)}
 	s.stdout = newSink("", stdout, &s.counts)
 	s.stderr = newSink("", stderr, &s.counts)
 	return s
@@ -48,6 +60,43 @@ func DiscardSinks() *Sinks {
 	s := NewSinks(io.Discard, io.Discard)
 	s.discard = true
 	return s
+}
+
+// Share is these Sinks for loggers that go before the others. It must be
+// released.
+func (s *Sinks) Share() *Sinks { return &Sinks{outputs: s.outputs, held: make(map[*sink]bool)} }
+
+// Release gives up what the loggers of s use; they must be done. Files that
+// nobody else uses are written out and closed, of which the error is.
+func (s *Sinks) Release() error {
+	var errs []error
+	for _, one := range s.letGo() {
+		errs = append(errs, one.close())
+	}
+	return field.Join(errs...)
+}
+
+// letGo are the sinks that nobody holds any more.
+func (s *Sinks) letGo() []*sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var free []*sink
+	for one := range s.held {
+		if one.users--; one.users == 0 {
+			delete(s.files, one.path)
+			free = append(free, one)
+		}
+	}
+	clear(s.held)
+	return free
+}
+
+// holdLocked notes that loggers of s use one.
+func (s *Sinks) holdLocked(one *sink) {
+	if !s.held[one] {
+		s.held[one] = true
+		one.users++
+	}
 }
 
 // open finds or opens the sink of a path. The standard streams have one sink
@@ -64,6 +113,7 @@ func (s *Sinks) open(path string) (*sink, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f, ok := s.files[path]; ok {
+		s.holdLocked(f)
 		return f, nil
 	}
 	if s.discard {
@@ -73,8 +123,10 @@ func (s *Sinks) open(path string) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.files[path] = newSink(path, f, &s.counts)
-	return s.files[path], nil
+	one := newSink(path, f, &s.counts)
+	s.files[path] = one
+	s.holdLocked(one)
+	return one, nil
 }
 
 // Counts are what the sinks have done so far.
@@ -113,7 +165,7 @@ func (s *Sinks) Close() error {
 	return field.Join(errs...)
 }
 
-func (s *Sinks) all() []*sink {
+func (s *outputs) all() []*sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []*sink{s.stdout, s.stderr}
