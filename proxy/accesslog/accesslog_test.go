@@ -187,13 +187,13 @@ func TestConfigErrors(t *testing.T) {
 		`[{"typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]`: {`[0].typed_config: Didn't find a registered`},
 		`[{"typed_config": {"stdout"}}, {"typed_config": {"stdout", "log_format": {"text_format": "%NOPE%"}}}]`: {
 			`[1].typed_config.log_format.text_format: format "%NOPE%": operator %NOPE% at offset 0: unknown operator`},
-		`[{"typed_config": {"file", "path": "/nonexistent/dir/log"}}]`:                                                                   {`[0].typed_config.path: open /nonexistent/dir/log`},
-		`[{"typed_config": {"file", "path": "/dev/stdout", "format": "%"}}]`:                                                             {`[0].typed_config.format: `},
-		`[{"typed_config": {"file", "path": "/dev/stdout", "json_format": {"a": "%X%"}}}]`:                                               {`[0].typed_config.json_format.a: `},
-		`[{"filter": {}, "typed_config": {"stdout"}}]`:                                                                                   {`[0].filter: names no filter`},
-		`[{"filter": {"traceable_filter": {}}, "typed_config": {"stdout", "log_format": {}}}]`:                                           {`[0].filter: this kind`, `[0].typed_config.log_format: names no format`},
-		`[{"filter": {"or_filter": {"filters": [{"not_health_check_filter": {}}, {"header_filter": {}}]}}, "typed_config": {"stdout"}}]`: {`[0].filter.or_filter.filters[1]: this kind`},
-		`[{"filter": {"response_flag_filter": {"flags": ["UF", "KITE"]}}, "typed_config": {"stdout"}}]`:                                  {`[0].filter.response_flag_filter.flags[1]: "KITE"`},
+		`[{"typed_config": {"file", "path": "/nonexistent/dir/log"}}]`:                                                                        {`[0].typed_config.path: open /nonexistent/dir/log`},
+		`[{"typed_config": {"file", "path": "/dev/stdout", "format": "%"}}]`:                                                                  {`[0].typed_config.format: `},
+		`[{"typed_config": {"file", "path": "/dev/stdout", "json_format": {"a": "%X%"}}}]`:                                                    {`[0].typed_config.json_format.a: `},
+		`[{"filter": {}, "typed_config": {"stdout"}}]`:                                                                                        {`[0].filter: names no filter`},
+		`[{"filter": {"traceable_filter": {}}, "typed_config": {"stdout", "log_format": {}}}]`:                                                {`[0].filter: this kind`, `[0].typed_config.log_format: names no format`},
+		`[{"filter": {"or_filter": {"filters": [{"not_health_check_filter": {}}, {"grpc_status_filter": {}}]}}, "typed_config": {"stdout"}}]`: {`[0].filter.or_filter.filters[1]: this kind`},
+		`[{"filter": {"response_flag_filter": {"flags": ["UF", "KITE"]}}, "typed_config": {"stdout"}}]`:                                       {`[0].filter.response_flag_filter.flags[1]: "KITE"`},
 	} {
 		s := NewSinks(io.Discard, io.Discard)
 		_, err := New(parse(t, list), s)

@@ -41,6 +41,10 @@ func newFilter(m *accesslogv3.AccessLogFilter) (filter, error) {
 		})
 	case *accesslogv3.AccessLogFilter_ResponseFlagFilter:
 		return flagged(f.ResponseFlagFilter.GetFlags())
+	case *accesslogv3.AccessLogFilter_HeaderFilter:
+		return withHeader(f.HeaderFilter.GetHeader())
+	case *accesslogv3.AccessLogFilter_RuntimeFilter:
+		return sampled(f.RuntimeFilter)
 	case *accesslogv3.AccessLogFilter_LogTypeFilter:
 		return ofType(f.LogTypeFilter), nil
 	}

@@ -3,6 +3,7 @@ package accesslog
 import (
 	"culvert/configs/field"
 	"culvert/proxy/format"
+	"culvert/proxy/matcher"
 )
 
 // Honoured declares the fields New reads. A runtime_key finds nothing, there
@@ -12,7 +13,10 @@ func Honoured() field.Honoured {
 	h := field.Honoured{
 		log + "AccessLog": "name filter typed_config",
 		log + "AccessLogFilter": "status_code_filter duration_filter not_health_check_filter and_filter or_filter " +
-			"response_flag_filter log_type_filter",
+			"response_flag_filter log_type_filter header_filter runtime_filter",
+		log + "HeaderFilter":                 "header",
+		log + "RuntimeFilter":                "runtime_key percent_sampled use_independent_randomness",
+		"envoy.type.v3.FractionalPercent":    "numerator denominator",
 		log + "ComparisonFilter":             "op value",
 		log + "StatusCodeFilter":             "comparison",
 		log + "DurationFilter":               "comparison",
@@ -27,6 +31,6 @@ func Honoured() field.Honoured {
 		"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
 		"envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
 	}
-	h.Merge(format.Honoured())
+	h.Merge(format.Honoured(), matcher.Honoured())
 	return h
 }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"culvert/configs/field"
+	"culvert/proxy/matcher"
 	"culvert/proxy/transport/proxyprotocol"
 )
 
@@ -16,8 +17,6 @@ func Honoured() field.Honoured {
 		"envoy.config.route.v3.RouteMatch": "prefix path safe_regex connect_matcher path_separated_prefix " +
 			"case_sensitive headers",
 		"envoy.config.route.v3.RouteMatch.ConnectMatcher": "",
-		"envoy.config.route.v3.HeaderMatcher": "name exact_match safe_regex_match range_match present_match " +
-			"prefix_match suffix_match contains_match string_match invert_match treat_missing_header_as_empty",
 		"envoy.config.route.v3.RouteAction": "cluster cluster_header weighted_clusters " +
 			"cluster_not_found_response_code prefix_rewrite host_rewrite_literal timeout idle_timeout upgrade_configs",
 		"envoy.config.route.v3.WeightedCluster":                         "clusters total_weight",
@@ -26,15 +25,11 @@ func Honoured() field.Honoured {
 		"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": "allow_post proxy_protocol_config",
 		"envoy.config.route.v3.RedirectAction": "https_redirect scheme_redirect host_redirect port_redirect " +
 			"path_redirect prefix_rewrite response_code strip_query",
-		"envoy.config.route.v3.DirectResponseAction":   "status body",
-		"envoy.config.core.v3.DataSource":              "filename inline_bytes inline_string",
-		"envoy.type.matcher.v3.StringMatcher":          "exact prefix suffix contains safe_regex ignore_case",
-		"envoy.type.matcher.v3.RegexMatcher":           "google_re2 regex",
-		"envoy.type.matcher.v3.RegexMatcher.GoogleRE2": "",
-		"envoy.type.v3.Int64Range":                     "start end",
-		"envoy.config.core.v3.HeaderValueOption":       "header append append_action keep_empty_value",
-		"envoy.config.core.v3.HeaderValue":             "key value raw_value",
+		"envoy.config.route.v3.DirectResponseAction": "status body",
+		"envoy.config.core.v3.DataSource":            "filename inline_bytes inline_string",
+		"envoy.config.core.v3.HeaderValueOption":     "header append append_action keep_empty_value",
+		"envoy.config.core.v3.HeaderValue":           "key value raw_value",
 	}
-	h.Merge(proxyprotocol.Honoured())
+	h.Merge(proxyprotocol.Honoured(), matcher.Honoured())
 	return h
 }

@@ -1,53 +1,52 @@
 package route
 
 import (
-	"regexp"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"culvert/configs/field"
 	"culvert/proxy/codec"
+	"culvert/proxy/matcher"
 )
 
-// matcher is a compiled RouteMatch.
-type matcher struct {
+// requestMatcher is a compiled RouteMatch.
+type requestMatcher struct {
 	target  func(req *codec.Request) bool
-	headers []headerMatcher
+	headers []matcher.Header
 	// prefix is the part of the path that prefix_rewrite replaces; empty
 	// replaces the whole path.
 	prefix string
 }
 
-func (m *matcher) matches(req *codec.Request) bool {
+func (m *requestMatcher) matches(req *codec.Request) bool {
 	if !m.target(req) {
 		return false
 	}
 	for i := range m.headers {
-		if !m.headers[i].matches(req) {
+		if !m.headers[i].Matches(req) {
 			return false
 		}
 	}
 	return true
 }
 
-func newMatcher(rm *routev3.RouteMatch) (*matcher, error) {
-	m := &matcher{}
+func newMatcher(rm *routev3.RouteMatch) (*requestMatcher, error) {
+	m := &requestMatcher{}
 	fold := rm.GetCaseSensitive() != nil && !rm.GetCaseSensitive().Value
 	var errs []error
 	switch p := rm.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
 		m.prefix = p.Prefix
-		m.target = onPath(prefixMatch(p.Prefix, fold))
+		m.target = onPath(matcher.Prefix(p.Prefix, fold))
 	case *routev3.RouteMatch_Path:
-		m.target = onPath(exactMatch(p.Path, fold))
+		m.target = onPath(matcher.Exact(p.Path, fold))
 	case *routev3.RouteMatch_PathSeparatedPrefix:
 		m.prefix = p.PathSeparatedPrefix
-		exact, below := exactMatch(p.PathSeparatedPrefix, fold), prefixMatch(p.PathSeparatedPrefix+"/", fold)
+		exact, below := matcher.Exact(p.PathSeparatedPrefix, fold), matcher.Prefix(p.PathSeparatedPrefix+"/", fold)
 		m.target = onPath(func(path string) bool { return exact(path) || below(path) })
 	case *routev3.RouteMatch_SafeRegex:
-		re, err := newRegex(p.SafeRegex)
+		re, err := matcher.NewRegex(p.SafeRegex)
 		errs = append(errs, field.At("safe_regex", err))
 		m.target = onPath(func(path string) bool { return re.MatchString(path) })
 	case *routev3.RouteMatch_ConnectMatcher_:
@@ -56,7 +55,7 @@ func newMatcher(rm *routev3.RouteMatch) (*matcher, error) {
 		errs = append(errs, field.Errorf("", "a match needs prefix, path, path_separated_prefix, safe_regex or connect_matcher"))
 	}
 	for i, h := range rm.GetHeaders() {
-		hm, err := newHeaderMatcher(h)
+		hm, err := matcher.NewHeader(h)
 		errs = append(errs, field.At(field.Index("headers", i), err))
 		m.headers = append(m.headers, hm)
 	}
@@ -87,27 +86,4 @@ func splitPath(s string) (path, rest string) {
 		return s[:i], s[i:]
 	}
 	return s, ""
-}
-
-func exactMatch(want string, fold bool) func(string) bool {
-	if fold {
-		return func(s string) bool { return strings.EqualFold(s, want) }
-	}
-	return func(s string) bool { return s == want }
-}
-
-func prefixMatch(want string, fold bool) func(string) bool {
-	if fold {
-		return func(s string) bool { return len(s) >= len(want) && strings.EqualFold(s[:len(want)], want) }
-	}
-	return func(s string) bool { return strings.HasPrefix(s, want) }
-}
-
-// newRegex compiles a RegexMatcher, which must match the whole value.
-func newRegex(rm *matcherv3.RegexMatcher) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(`^(?:` + rm.GetRegex() + `)$`)
-	if err != nil {
-		return nil, field.Errorf("regex", "%v", err)
-	}
-	return re, nil
 }

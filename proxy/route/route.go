@@ -14,7 +14,7 @@ type Route struct {
 	Direct   *DirectResponse
 	Redirect *Redirect
 
-	match     *matcher
+	match     *requestMatcher
 	mutations mutations
 }
 

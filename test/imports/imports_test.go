@@ -50,8 +50,8 @@ var layers = [][]string{
 
 // sameLayer are the imports within a layer that are meant.
 var sameLayer = map[string][]string{
-	"proxy/accesslog": {"proxy/format"},                // a log line is a format with a sink
-	"proxy/transport": {"proxy/stats", "proxy/format"}, // TLVs and authorities are formats
+	"proxy/accesslog": {"proxy/format", "proxy/matcher"}, // a log line is a format with a sink, and filters before it
+	"proxy/transport": {"proxy/stats", "proxy/format"},   // TLVs and authorities are formats
 }
 
 // barred are the imports that no layer rule speaks of.
