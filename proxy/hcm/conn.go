@@ -22,12 +22,13 @@ type filteredConn struct {
 
 func (c *filteredConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
-// meter counts what a handler we cannot see moves over c. It does not unwrap:
-// it is the path, and moves chunks where c does.
+// meter counts what a handler we cannot see moves over c. It does not unwrap, or
+// nobody would count: it is the path, and moves chunks where c does, or what is
+// beneath it.
 func meter(c network.Conn, m *network.Meter) network.Conn {
 	counted := &meteredConn{Conn: c, meter: m}
-	r, canRead := c.(network.ChunkReader)
-	w, canWrite := c.(network.ChunkWriter)
+	r, canRead := network.Beneath[network.ChunkReader](c)
+	w, canWrite := network.Beneath[network.ChunkWriter](c)
 	if canRead && canWrite {
 		return &meteredChunkConn{counted, r, w}
 	}
@@ -53,7 +54,7 @@ func (c *meteredConn) Write(p []byte) (int, error) {
 
 // Unsent is what the peer has not acknowledged, 0 where the conn cannot tell.
 func (c *meteredConn) Unsent() int {
-	if q, ok := c.Conn.(network.SendQueue); ok {
+	if q, ok := network.Beneath[network.SendQueue](c.Conn); ok {
 		return q.Unsent()
 	}
 	return 0

@@ -59,3 +59,7 @@ type HandlerLookup func(name string) (Handler, bool)
 // Unwrapper is a Conn that only observes: Relay looks through it for the ends
 // beneath, so that a wrapper does not cost the fast path.
 type Unwrapper interface{ Unwrap() Conn }
+
+// Beneath finds a T in c or beneath the observers around it, as Relay does; for
+// a wrapper that moves bytes itself, and counts them.
+func Beneath[T any](c Conn) (T, bool) { return unwrapTo[T](c) }
