@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ func Check(before Files, ignore ...goleak.Option) error {
 	}
 	deadline := time.Now().Add(settle)
 	for {
+		runtime.GC() // package net's spare pipes close when they are collected
 		extra := openFiles().minus(before)
 		if len(extra) == 0 {
 			return nil
