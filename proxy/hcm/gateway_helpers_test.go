@@ -235,12 +235,19 @@ func (g *gateway) over(cc httpClient, s codec.ClientStream) {
 // disconnected waits for the end of a connection, which was in order.
 func (w *wire) disconnected() {
 	w.t.Helper()
+	if err := received(w.t, w.errs); err != nil {
+		w.t.Errorf("the connection ended with %v", err)
+	}
+}
+
+// received is what comes from a channel, which must be soon.
+func received[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
 	select {
-	case err := <-w.errs:
-		if err != nil {
-			w.t.Errorf("the connection ended with %v", err)
-		}
+	case v := <-from:
+		return v
 	case <-time.After(soon):
-		w.t.Fatal("the connection is open still")
+		t.Fatal("nothing comes")
+		panic("unreachable")
 	}
 }

@@ -44,7 +44,7 @@ func proxied(t *testing.T, p pair, s setup) (g *gateway, down codec.ClientStream
 	}))
 	t.Cleanup(func() { close(done) }) // the upstream stream is open until then
 	down = g.tunnelOf(g.mode)
-	return g, down, <-streams
+	return g, down, received(t, streams)
 }
 
 // F01: a CONNECT and nothing besides; bytes both ways; each direction ends on
@@ -274,9 +274,10 @@ func TestF05EveryPair(t *testing.T) {
 			if !strings.Contains(string(body), "no") || err != nil { // in a chunk
 				t.Errorf("body %q, %v", body, err)
 			}
+			client.end()
 			g.disconnected()
 		}
-		if got := <-read; got != "" {
+		if got := received(t, read); got != "" {
 			t.Errorf("the upstream read %q", got)
 		}
 		g.wants("400 - via_upstream 0 2 origin")

@@ -41,7 +41,7 @@ func TestE02EveryMode(t *testing.T) {
 			mustWrite(t, s, "ping")
 			mustRead(t, s, "ping")
 			for range 2 - i { // one of its own and one in store, which the next tunnel uses and makes good
-				<-more
+				received(t, more)
 			}
 			_ = s.CloseWrite()
 			mustEnd(t, s)
@@ -210,7 +210,7 @@ func TestE14FB31EveryMode(t *testing.T) {
 		text := strings.Replace(with(terminateRoute+","+postRoute, recordsLog), "[{name: router}]", "[{name: gate}, {name: router}]", 1)
 		g.wire = serveWith(t, text, realCluster(t, `{"name":"c",`+loadAssignment(t, addr)+`}`), map[string]codec.Filter{"gate": gate}, m.Secure)
 		var s io.ReadWriter
-		end := func() {}
+		var end func()
 		if m.Raw() { // our own client does not send what it may not
 			c := g.dialFor(m.Proto)
 			mustWrite(t, c, "CONNECT foo.lyft.com:80 HTTP/1.1\r\nHost: foo.lyft.com:80\r\n\r\nearly")
@@ -220,7 +220,7 @@ func TestE14FB31EveryMode(t *testing.T) {
 			mustWrite(t, cs, "early")
 			s, end = cs, func() { _ = cs.CloseWrite() }
 		}
-		<-reached
+		received(t, reached)
 		if connected.Load() {
 			t.Error("the origin was connected to before the filters had their say")
 		}
@@ -275,7 +275,7 @@ func (c proxyHeader) test(t *testing.T, m tunnel.Mode) {
 	s := g.established(speakOn(t, conn, m.Proto))
 	mustWrite(t, s, "payload")
 	_ = s.CloseWrite()
-	header, ok := strings.CutSuffix(<-got, "payload")
+	header, ok := strings.CutSuffix(received(t, got), "payload")
 	if want := c.between(conn); !ok || header != want || c.length > 0 && len(header) != c.length {
 		t.Errorf("the origin read %q and payload (%v), want %q", header, ok, want)
 	}
@@ -398,7 +398,7 @@ func TestE20EveryMode(t *testing.T) {
 		}
 		mustRead(t, s, "done")
 		mustEnd(t, s)
-		if err := <-wrote; err != nil {
+		if err := received(t, wrote); err != nil {
 			t.Errorf("the client: %v", err)
 		}
 		g.wants(fmt.Sprintf("200 - via_upstream %d 9 origin", payload.Size))
