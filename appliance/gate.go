@@ -32,6 +32,12 @@ func (g *gate) leave() {
 	}
 }
 
+// hold is enter, and what it returns is leave.
+func (g *gate) hold() (release func()) {
+	g.enter()
+	return g.leave
+}
+
 // wait returns when nobody is inside, or ctx ends.
 func (g *gate) wait(ctx context.Context) error {
 	g.mu.Lock()

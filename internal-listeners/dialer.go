@@ -12,14 +12,20 @@ type Dialer struct {
 	life  context.Context // of the connections
 	size  int
 	flows *network.FlowTable
+	hold  func() (release func())
 }
 
 // NewDialer makes a dialer. Connections end with life at the latest. size is
 // what each direction of one may hold, in bytes (0: DefaultPipeSize); it is
 // buffer_size_kb of the bootstrap extension. flows shows the connections; may be
-// nil.
-func NewDialer(life context.Context, size int, flows *network.FlowTable) *Dialer {
-	return &Dialer{life: life, size: size, flows: flows}
+// nil. hold, which may be nil too, is called for each of them; what it returns is
+// called when nothing of the connection's inner side is left, its entry in flows
+// included.
+func NewDialer(life context.Context, size int, flows *network.FlowTable, hold func() (release func())) *Dialer {
+	if hold == nil {
+		hold = func() func() { return func() {} }
+	}
+	return &Dialer{life: life, size: size, flows: flows, hold: hold}
 }
 
 // Dial connects to a handler. info is the inner flow's, and this connection's
@@ -27,11 +33,16 @@ func NewDialer(life context.Context, size int, flows *network.FlowTable) *Dialer
 // is the caller's to close; or with the cause of its refusal, or of the end of
 // ctx, which bounds the wait only.
 func (d *Dialer) Dial(ctx context.Context, h network.Handler, info *network.StreamInfo) (network.Conn, error) {
-	if d.flows == nil {
-		return Dial(ctx, d.life, h, info, d.size, nil)
+	release := d.hold()
+	if d.flows != nil {
+		d.flows.Add(info)
 	}
-	d.flows.Add(info)
-	return Dial(ctx, d.life, h, info, d.size, func(error) { d.flows.Remove(info) })
+	return Dial(ctx, d.life, h, info, d.size, func(error) {
+		if d.flows != nil {
+			d.flows.Remove(info)
+		}
+		release()
+	})
 }
 
 // BufferSize is what a pipe holds for a buffer_size_kb, in bytes; 0 is not set.

@@ -27,7 +27,7 @@ func TestK13BufferSizes(t *testing.T) {
 			t.Run(fmt.Sprintf("%d KiB of %d", kb, body), func(t *testing.T) {
 				flows := network.NewFlowTable()
 				info := innerInfo()
-				c, err := NewDialer(t.Context(), BufferSize(kb), flows).Dial(t.Context(), echo, info)
+				c, err := NewDialer(t.Context(), BufferSize(kb), flows, nil).Dial(t.Context(), echo, info)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,7 +54,7 @@ func TestK13BufferSizes(t *testing.T) {
 // told when it is, not before.
 func TestK05K06Answers(t *testing.T) {
 	flows := network.NewFlowTable()
-	d := NewDialer(t.Context(), 0, flows)
+	d := NewDialer(t.Context(), 0, flows, nil)
 	refused := network.WithReason(network.ReasonConnectionRefused, errors.New("refused inside"))
 	over := make(chan struct{})
 	_, err := d.Dial(t.Context(), network.HandlerFunc(func(_ context.Context, f network.Flow) error {
@@ -73,7 +73,7 @@ func TestK05K06Answers(t *testing.T) {
 
 // What a handler leaves open ends with it: the client is not left waiting.
 func TestHandlerThatForgetsToClose(t *testing.T) {
-	c, err := NewDialer(t.Context(), 0, nil).Dial(t.Context(), network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
+	c, err := NewDialer(t.Context(), 0, nil, nil).Dial(t.Context(), network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
 		_, err := f.Accept(ctx)
 		return err
 	}), innerInfo())
@@ -90,7 +90,7 @@ func TestHandlerThatForgetsToClose(t *testing.T) {
 func TestK09LifeEnds(t *testing.T) {
 	life, end := context.WithCancelCause(context.Background())
 	served := make(chan error, 1)
-	c, err := NewDialer(life, 0, nil).Dial(t.Context(), network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
+	c, err := NewDialer(life, 0, nil, nil).Dial(t.Context(), network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
 		conn, err := f.Accept(ctx)
 		if err != nil {
 			return err
@@ -112,4 +112,19 @@ func TestK09LifeEnds(t *testing.T) {
 		t.Errorf("the handler is told %v", err)
 	}
 	_ = c.Close()
+}
+
+// What is held for a connection is let go after its entry has left the table.
+func TestDialerHolds(t *testing.T) {
+	flows := network.NewFlowTable()
+	left := make(chan int, 1)
+	d := NewDialer(t.Context(), 0, flows, func() func() { return func() { left <- flows.Len() } })
+	info := network.NewStreamInfo(flows.NextID())
+	refuse := network.HandlerFunc(func(context.Context, network.Flow) error { return errors.New("no") })
+	if c, err := d.Dial(t.Context(), refuse, info); err == nil {
+		t.Fatalf("a %T of a handler that refuses", c)
+	}
+	if n := <-left; n != 0 {
+		t.Errorf("%d flows are in the table when the hold ends", n)
+	}
 }
