@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var o options
 	flags.StringVar(&o.culvert, "culvert", "bin/culvert", "the `binary` to measure")
+	flags.StringVar(&o.peers, "peers", "bench/out", "the `directory` of peers that are built, not installed")
 	flags.IntVar(&o.rounds, "rounds", 7, "how often each subject is measured")
 	flags.DurationVar(&o.duration, "duration", time.Second, "how long each measurement takes")
 	flags.StringVar(&o.only, "only", "", "a `regular expression` for the names of subjects")
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // options are the command line's.
 type options struct {
 	culvert  string
+	peers    string
 	rounds   int
 	duration time.Duration
 	only     string

@@ -24,7 +24,10 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
-	subjects := slices.DeleteFunc(slices.Concat(subject.Baselines(), subject.Culvert()), func(s subject.Subject) bool {
+	commands := subject.Commands{"culvert": o.culvert, "bench": self, "tun2socks": o.peers + "/tun2socks", "sing-box": o.peers + "/sing-box"}
+	subjects := slices.DeleteFunc(slices.Concat(
+		subject.Baselines(), subject.Culvert(), subject.Capturing(commands), subject.Proxying(commands),
+	), func(s subject.Subject) bool {
 		return !only.MatchString(s.Name)
 	})
 	if len(subjects) == 0 {
@@ -32,7 +35,7 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 	}
 	results, err := matrix.Plan{
 		Subjects: subjects, Rounds: o.rounds, Progress: os.Stderr,
-		Commands: subject.Commands{"culvert": o.culvert, "bench": self},
+		Commands: commands,
 		Loads: []load.Load{
 			{Kind: load.Down, Streams: 1, Duration: o.duration},
 			{Kind: load.Up, Streams: 1, Duration: o.duration},

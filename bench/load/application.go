@@ -50,11 +50,8 @@ func (a *application) with(ctx context.Context, v verb, n uint64, do func(net.Co
 
 func (a *application) down(ctx context.Context) error {
 	return a.with(ctx, give, uint64(a.duration.Milliseconds()), func(c net.Conn) (err error) {
-		if a.bytes, err = take(c); err != nil {
+		if a.bytes, err = takeBlocks(c); err != nil {
 			return fmt.Errorf("take, after %d bytes: %w", a.bytes, err)
-		}
-		if a.bytes == 0 {
-			return fmt.Errorf("take: the end, before any byte")
 		}
 		return nil
 	})
@@ -62,16 +59,9 @@ func (a *application) down(ctx context.Context) error {
 
 func (a *application) up(ctx context.Context) error {
 	return a.with(ctx, accept, 0, func(c net.Conn) error {
-		sent, err := send(c, a.duration)
+		sent, err := sendFor(c, a.duration)
 		if err != nil {
 			return fmt.Errorf("send, after %d bytes: %w", sent, err)
-		}
-		end, ok := c.(interface{ CloseWrite() error })
-		if !ok {
-			return fmt.Errorf("a %T ends no direction", c)
-		}
-		if err := end.CloseWrite(); err != nil {
-			return fmt.Errorf("end: %w", err)
 		}
 		var receipt [8]byte
 		if _, err := io.ReadFull(c, receipt[:]); err != nil {

@@ -20,7 +20,7 @@ type verb byte
 
 const (
 	give   verb = 'g' // send for so many milliseconds, then end
-	accept verb = 'a' // take all until the end, then say how many bytes
+	accept verb = 'a' // take blocks until the last one, then say how many bytes
 	echo   verb = 'e' // send back whatever comes, until the end
 	hello  verb = 'h' // answer with one byte, then end
 )
@@ -62,10 +62,10 @@ func obey(c net.Conn) error {
 	n := binary.BigEndian.Uint64(o[1:])
 	switch v := verb(o[0]); v {
 	case give:
-		_, err := send(c, time.Duration(n)*time.Millisecond)
+		_, err := sendFor(c, time.Duration(n)*time.Millisecond)
 		return err
 	case accept:
-		got, err := take(c)
+		got, err := takeBlocks(c)
 		if err != nil {
 			return err
 		}
@@ -82,11 +82,21 @@ func obey(c net.Conn) error {
 	}
 }
 
-// send writes for so long and says how much.
-func send(w io.Writer, d time.Duration) (int64, error) {
+// more and last begin a block. That there are blocks saves the end of one
+// direction before the other's, which not everything that is measured passes on.
+const (
+	more byte = iota
+	last
+)
+
+// sendFor writes for so long, ends with a last block, and says how much.
+func sendFor(w io.Writer, d time.Duration) (int64, error) {
 	buf := make([]byte, block)
 	sent := int64(0)
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	for end := time.Now().Add(d); buf[0] != last; {
+		if !time.Now().Before(end) {
+			buf[0] = last
+		}
 		n, err := w.Write(buf)
 		sent += int64(n)
 		if err != nil {
@@ -96,18 +106,18 @@ func send(w io.Writer, d time.Duration) (int64, error) {
 	return sent, nil
 }
 
-// take reads to the end and says how much.
-func take(r io.Reader) (int64, error) {
+// takeBlocks reads to the end of the last block and says how much.
+func takeBlocks(r io.Reader) (int64, error) {
 	buf := make([]byte, block)
 	got := int64(0)
 	for {
-		n, err := r.Read(buf)
+		n, err := io.ReadFull(r, buf)
 		got += int64(n)
-		if err == io.EOF {
-			return got, nil
-		}
 		if err != nil {
 			return got, err
+		}
+		if buf[0] == last {
+			return got, nil
 		}
 	}
 }

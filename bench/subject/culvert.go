@@ -90,16 +90,21 @@ func (n nearEnd) TUNName() string { return tunName }
 
 // pair starts both ends of a tunnel.
 func (s *scene) pair(m mode, tun bool) error {
+	if err := s.gateway(m); err != nil {
+		return err
+	}
+	return s.culvert(nearEnd{TUN: tun, Tunnel: &m, To: world.Gateway, Port: gatewayPort})
+}
+
+// gateway starts the end at which tunnels come out.
+func (s *scene) gateway(m mode) error {
 	path, err := s.write("gateway.yaml", gatewayConfig, map[string]any{
 		"Mode": m, "At": world.Gateway, "Port": gatewayPort, "Dir": s.Dir, "Origin": world.FromGateway, "OriginPort": world.OriginPort,
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.run(s.Gateway, "gateway", "culvert", "-c", path); err != nil {
-		return err
-	}
-	return s.culvert(nearEnd{TUN: tun, Tunnel: &m, To: world.Gateway, Port: gatewayPort})
+	return s.run(s.Gateway, "gateway", "culvert", "-c", path)
 }
 
 func (s *scene) culvert(n nearEnd) error {

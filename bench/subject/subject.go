@@ -41,7 +41,8 @@ const (
 type Way struct {
 	// Namespace applications are in.
 	Namespace *host.Namespace
-	// Device their sockets are bound to; empty: what the routes say.
+	// Device their sockets are bound to, which takes what they send past the
+	// routes; empty: what the routes say.
 	Device string
 	// Address they connect to.
 	Address string
@@ -55,6 +56,7 @@ type Running struct {
 	Way
 	Processes []*process.Process
 	dir       string
+	undo      []func() error
 }
 
 // Start starts the subject's processes. They may need a moment.
@@ -80,6 +82,9 @@ func (r *Running) Stop() error {
 	var errs []error
 	for i := len(r.Processes) - 1; i >= 0; i-- {
 		errs = append(errs, r.Processes[i].Stop())
+	}
+	for _, undo := range r.undo {
+		errs = append(errs, undo())
 	}
 	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }

@@ -60,19 +60,20 @@ func New(ctx context.Context, origin ...string) (w *World, err error) {
 		from, to       *host.Namespace
 		name, far      string
 		address, other string
+		routes         []host.Route
 	}{
-		{w.App, w.Origin, "uplink", "app", "198.51.100.1", FromApp},
-		{w.Here, w.Origin, "uplink", "here", "198.51.100.33", FromHere},
-		{w.Here, w.Gateway, "gateway", "here", "198.51.100.65", Gateway},
-		{w.Gateway, w.Origin, "uplink", "gateway", "198.51.100.97", FromGateway},
+		{w.App, w.Origin, "uplink", "app", "198.51.100.1", FromApp, nil},
+		{w.Here, w.Origin, "uplink", "here", "198.51.100.33", FromHere, byDefault(FromHere)},
+		{w.Here, w.Gateway, "gateway", "here", "198.51.100.65", Gateway, nil},
+		{w.Gateway, w.Origin, "uplink", "gateway", "198.51.100.97", FromGateway, nil},
 	} {
 		if err = host.VethPair(l.from, l.name, l.to, l.far); err != nil {
 			return w, err
 		}
-		if err = configure(ctx, l.from, l.name, l.address); err != nil {
+		if err = configure(ctx, l.from, l.name, l.address, l.routes); err != nil {
 			return w, err
 		}
-		if err = configure(ctx, l.to, l.far, l.other); err != nil {
+		if err = configure(ctx, l.to, l.far, l.other, nil); err != nil {
 			return w, err
 		}
 	}
@@ -83,9 +84,15 @@ func New(ctx context.Context, origin ...string) (w *World, err error) {
 	return w, err
 }
 
-func configure(ctx context.Context, ns *host.Namespace, link, address string) error {
+// byDefault is a default route, which some programs want to see. What it leads
+// to forwards nothing.
+func byDefault(gateway string) []host.Route {
+	return []host.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr(gateway)}}
+}
+
+func configure(ctx context.Context, ns *host.Namespace, link, address string, routes []host.Route) error {
 	_, err := host.Apply(ctx, ns, host.Plan{ // undone by the namespace's end
-		Interface: link,
+		Interface: link, Routes: routes,
 		Addresses: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(address), 28)},
 	})
 	return err
