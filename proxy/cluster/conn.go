@@ -8,7 +8,8 @@ import (
 	"culvert/proxy/network"
 )
 
-// countedConn is a raw connection that counts until it is over. It only
+// countedConn is a raw connection that counts until it is over: places when it is
+// aborted or closed, bytes when it is closed, which Relay does in any case. It only
 // observes: Relay looks through it.
 type countedConn struct {
 	network.Conn
@@ -17,7 +18,8 @@ type countedConn struct {
 	info   *network.StreamInfo
 	opened time.Time
 	limit  *time.Timer // max_stream_duration; may be nil
-	once   sync.Once
+	ended  sync.Once
+	closed sync.Once
 	cause  atomic.Pointer[error] // of the first Abort
 }
 
@@ -37,14 +39,16 @@ func (c *Cluster) count(conn network.Conn, h *host, info *network.StreamInfo) *c
 // Unwrap lets Relay find the end beneath.
 func (c *countedConn) Unwrap() network.Conn { return c.Conn }
 
+// Close also settles the bytes: whoever moved them has counted all.
 func (c *countedConn) Close() error {
-	defer c.once.Do(c.over)
+	defer c.closed.Do(c.settle)
+	defer c.ended.Do(c.over)
 	return c.Conn.Close()
 }
 
 func (c *countedConn) Abort(cause error) {
 	c.cause.CompareAndSwap(nil, &cause)
-	defer c.once.Do(c.over)
+	defer c.ended.Do(c.over)
 	c.Conn.Abort(cause)
 }
 
@@ -68,7 +72,10 @@ func (c *countedConn) over() {
 	c.host.n.rqActive.Add(-1)
 	n.cxDestroy.Inc()
 	n.cxLengthMs.RecordDuration(time.Since(c.opened))
-	n.cxTxBytes.Add(c.info.Meter.BytesReceived())
-	n.cxRxBytes.Add(c.info.Meter.BytesSent())
 	c.c.breaker.connections.release()
+}
+
+func (c *countedConn) settle() {
+	c.c.n.cxTxBytes.Add(c.info.Meter.BytesReceived())
+	c.c.n.cxRxBytes.Add(c.info.Meter.BytesSent())
 }

@@ -48,7 +48,8 @@ type RelayResult struct {
 	Err                  error
 }
 
-// Relay moves bytes both ways until both sides are done, and closes both. EOF
+// Relay moves bytes both ways until both sides are done, and closes both, after
+// an abort too. EOF
 // on one side is CloseWrite on the other and the reverse direction flows on; a
 // reset or an error of one side aborts both, after what it had sent before is
 // delivered. Canceling ctx aborts both with its cause. It is the only place
@@ -211,12 +212,11 @@ func (r *relay) abort(cause error) {
 func (r *relay) finish() RelayResult {
 	r.mu.Lock()
 	res := RelayResult{Downstream: r.down.end, Upstream: r.up.end, Err: r.cause}
-	aborted := r.aborted
 	r.mu.Unlock()
-	if !aborted {
-		_ = r.down.Close() // both directions have ended: nothing is left to fail
-		_ = r.up.Close()
-	}
+	// Both directions have ended: nothing is left to fail, or to count. After an
+	// abort it says only that.
+	_ = r.down.Close()
+	_ = r.up.Close()
 	return res
 }
 

@@ -264,6 +264,46 @@ func TestRelayResetByApplication(t *testing.T) {
 	}
 }
 
+// closing observes that a Conn is closed, and what was counted by then.
+type closing struct {
+	Conn
+	sent   func() uint64
+	closed chan<- uint64
+}
+
+func (c closing) Unwrap() Conn { return c.Conn }
+
+func (c closing) Close() error {
+	c.closed <- c.sent()
+	return c.Conn.Close()
+}
+
+// Both ends are closed after an abort as well, when all has been counted.
+func TestRelayClosesAfterAnAbort(t *testing.T) {
+	closed := make(chan uint64, 2)
+	var r *rig
+	ready := make(chan struct{})
+	sent := func() uint64 { <-ready; return uint64(r.meter.BytesSent()) }
+	r = startRelay(t, func(c Conn) Conn { return closing{c, sent, closed} }, RelayOptions{})
+	close(ready)
+	if _, err := r.origin.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r.app, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := NewSocket(r.app)
+	s.Abort(nil)
+	if res := r.wait(t); res.Downstream != EndReset {
+		t.Errorf("result %+v, want a downstream reset", res)
+	}
+	for range 2 {
+		if n := <-closed; n != 5 {
+			t.Errorf("closed when %d bytes were counted, want 5", n)
+		}
+	}
+}
+
 func TestRelayCancel(t *testing.T) {
 	r := startRelay(t, bare, RelayOptions{})
 	stop := errors.New("stop")
