@@ -96,7 +96,18 @@ func (in *spliceIn) fill(fd uintptr) bool {
 	}
 	pipes.giveBack(in.pipe)
 	in.pipe = nil
+	if atMark(fd) {
+		return in.fillChunk(fd)
+	}
 	return in.err != unix.EAGAIN
+}
+
+// atMark says that an urgent byte (RFC 6093) is next. splice stops before it
+// for good: it waits though more has come, and after a FIN it says end. A read
+// steps over it.
+func atMark(fd uintptr) bool {
+	at, err := unix.IoctlGetInt(int(fd), unix.SIOCATMARK)
+	return err == nil && at != 0
 }
 
 func (in *spliceIn) fillChunk(fd uintptr) bool {

@@ -116,6 +116,47 @@ func TestWithoutDescriptors(t *testing.T) {
 	}
 }
 
+// An urgent byte is dropped, as whoever reads a socket drops it. What comes
+// behind it is not.
+func TestUrgentByte(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ends bool // the sender has ended before anybody reads on
+	}{{"the flow goes on", false}, {"the flow has ended", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := startRelay(t, bare, RelayOptions{})
+			r.echoes(t)
+			raw, err := r.app.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sendErr error
+			if err := errors.Join(raw.Control(func(fd uintptr) {
+				sendErr = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
+			}), sendErr); err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.app.Write([]byte("behind"))
+			if c.ends {
+				err = errors.Join(err, r.app.CloseWrite())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = r.origin.SetReadDeadline(time.Now().Add(20 * time.Second))
+			b := make([]byte, len("behind"))
+			if _, err := io.ReadFull(r.origin, b); err != nil || string(b) != "behind" {
+				t.Errorf("read %q, %v", b, err)
+			}
+			_ = r.app.CloseWrite() // may have been
+			_ = r.origin.CloseWrite()
+			if res := r.wait(t); res.Err != nil {
+				t.Error(res.Err)
+			}
+		})
+	}
+}
+
 // A pipe in which bytes are left is never lent again.
 func TestBrokenWriteDiscardsThePipe(t *testing.T) {
 	r := startRelay(t, bare, RelayOptions{})
