@@ -13,9 +13,10 @@ const (
 	maxPipes = 512
 	// largePipes of them hold pipeLarge bytes, the others pipeSmall, which is the
 	// kernel's default: an ordinary user has 16,384 pages for all pipes together
-	// (pipe-user-pages-soft, pipe(7)), and these are 11,264.
-	largePipes = 64
-	pipeLarge  = 256 << 10
+	// (pipe-user-pages-soft, pipe(7)), and these are 15,872. What a socket has
+	// received at once often fills the large one, and each turn costs a wake-up.
+	largePipes = 32
+	pipeLarge  = 1 << 20
 	pipeSmall  = 64 << 10
 	// pipesTrimmed is how often pipes that nobody has needed are closed.
 	pipesTrimmed = time.Second
