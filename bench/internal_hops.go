@@ -112,7 +112,7 @@ func ready(ctx context.Context, p *process.Process, dial load.Dial) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		_, err := load.Load{Kind: load.PingPong, Streams: 1, Duration: time.Millisecond}.Run(ctx, dial)
+		_, err := load.Load{Kind: load.PingPong, Streams: 1}.Run(ctx, dial)
 		if err == nil {
 			return nil
 		}

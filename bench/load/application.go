@@ -75,7 +75,7 @@ func (a *application) up(ctx context.Context) error {
 }
 
 func (a *application) connects(ctx context.Context) error {
-	for time.Now().Before(a.until) {
+	for len(a.turns) == 0 || time.Now().Before(a.until) {
 		start := time.Now()
 		err := a.with(ctx, hello, 0, func(c net.Conn) error {
 			answer, err := io.ReadAll(c)
@@ -98,7 +98,7 @@ func (a *application) connects(ctx context.Context) error {
 func (a *application) pingPong(ctx context.Context) error {
 	return a.with(ctx, echo, 0, func(c net.Conn) error {
 		ping, pong := bytes.Repeat([]byte("x"), 64), make([]byte, 64)
-		for time.Now().Before(a.until) {
+		for len(a.turns) == 0 || time.Now().Before(a.until) {
 			start := time.Now()
 			if _, err := c.Write(ping); err != nil {
 				return fmt.Errorf("ping: %w", err)

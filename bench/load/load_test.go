@@ -62,8 +62,10 @@ func TestLoadsNoticeLoss(t *testing.T) {
 		}
 	})
 	for _, k := range kinds {
-		if r, err := (Load{Kind: k, Streams: 1, Duration: 50 * time.Millisecond}).Run(t.Context(), dial); err == nil {
-			t.Errorf("%v: a connection that was only closed gives %+v", k, r)
+		for _, d := range []time.Duration{0, 50 * time.Millisecond} {
+			if r, err := (Load{Kind: k, Streams: 1, Duration: d}).Run(t.Context(), dial); err == nil {
+				t.Errorf("%v for %v: a connection that was only closed gives %+v", k, d, r)
+			}
 		}
 	}
 }

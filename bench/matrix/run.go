@@ -111,7 +111,7 @@ func (p Plan) awaitServing(ctx context.Context, r *subject.Running) error {
 	ctx, cancel := context.WithTimeout(ctx, startsWithin)
 	defer cancel()
 	for {
-		_, err := p.apply(ctx, r, load.Load{Kind: load.PingPong, Streams: 1, Duration: time.Millisecond})
+		_, err := p.apply(ctx, r, load.Load{Kind: load.PingPong, Streams: 1})
 		if err == nil {
 			return nil
 		}

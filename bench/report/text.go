@@ -25,6 +25,29 @@ func Text(out io.Writer, r *matrix.Results) error {
 		}
 		fmt.Fprintf(w, "\t%.0f\t%s\n", s.Resident.Median()/1e6, s.Failed)
 	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return reachText(out, Reach(r, Goals()))
+}
+
+// reachText says of each goal that was measured how far it is reached.
+func reachText(out io.Writer, all []Reached) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nreach\tmedian\t90 %\ttarget\t")
+	for _, r := range all {
+		if !r.Measured {
+			continue
+		}
+		bound, verdict := "≥", "no"
+		if r.Most {
+			bound = "≤"
+		}
+		if r.Holds() {
+			verdict = "holds"
+		}
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f–%.2f\t%s %.2f\t%s\n", r.Text, r.Median, r.Low, r.High, bound, r.Target, verdict)
+	}
 	return w.Flush()
 }
 
