@@ -8,13 +8,13 @@ import (
 	"culvert/appliance/host"
 )
 
-// deviceWithin is how long a program may take to make its device.
-const deviceWithin = 10 * time.Second
+// startsWithin is how long a program may take to make its device, or to listen.
+const startsWithin = 10 * time.Second
 
 // configureDevice waits for a device that a program makes, and gives it an
 // address.
 func configureDevice(ctx context.Context, ns *host.Namespace, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, deviceWithin)
+	ctx, cancel := context.WithTimeout(ctx, startsWithin)
 	defer cancel()
 	for {
 		there, err := ns.HasLink(name)

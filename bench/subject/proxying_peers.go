@@ -25,7 +25,7 @@ func Proxying(c Commands) []Subject {
 			return way, s.run(s.Here, "squid", "squid", "-N", "-f", path)
 		}},
 		{Name: "haproxy pair, HTTP/2", Group: Tunnel, Missing: missing(c, "haproxy"), start: func(s *scene) (Way, error) {
-			return s.proxyPair("haproxy", func(at, to string, port, toPort int, in, out string) error {
+			return s.proxyPair(func(at, to string, port, toPort int, in, out string) error {
 				path, err := s.write(fmt.Sprintf("haproxy-%d.cfg", port), haproxyConfig, map[string]any{
 					"At": at, "Port": port, "To": to, "ToPort": toPort, "In": in, "Out": out,
 				})
@@ -40,7 +40,7 @@ func Proxying(c Commands) []Subject {
 			})
 		}},
 		{Name: "nghttpx pair, HTTP/2", Group: Tunnel, Missing: missing(c, "nghttpx"), start: func(s *scene) (Way, error) {
-			return s.proxyPair("nghttpx", func(at, to string, port, toPort int, in, out string) error {
+			return s.proxyPair(func(at, to string, port, toPort int, in, out string) error {
 				ns := s.Here
 				if port == farProxyPort {
 					ns = s.Gateway
@@ -57,14 +57,21 @@ func Proxying(c Commands) []Subject {
 }
 
 // proxyPair is two proxies with HTTP/2 in the clear between them, and a gateway
-// that takes HTTP/1.1: neither of them opens a CONNECT's connection itself.
-func (s *scene) proxyPair(_ string, start func(at, to string, port, toPort int, in, out string) error) (Way, error) {
+// that takes HTTP/1.1: neither of them opens a CONNECT's connection itself. Each
+// is there before who connects to it: one that finds nobody remembers it.
+func (s *scene) proxyPair(start func(at, to string, port, toPort int, in, out string) error) (Way, error) {
 	way := Way{Namespace: s.Here, Address: loopback(nearProxyPort), Connect: "origin.bench.test:80"}
 	if err := s.gateway(mode{}); err != nil {
 		return way, err
 	}
+	if err := s.await(s.Gateway, world.Gateway, gatewayPort); err != nil {
+		return way, err
+	}
 	const h2 = "proto h2"
 	if err := start(world.Gateway, world.Gateway, farProxyPort, gatewayPort, h2, ""); err != nil {
+		return way, err
+	}
+	if err := s.await(s.Gateway, world.Gateway, farProxyPort); err != nil {
 		return way, err
 	}
 	return way, start("127.0.0.1", world.Gateway, nearProxyPort, farProxyPort, "", h2)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+	"time"
 
 	"culvert/appliance/host"
 	"culvert/bench/process"
@@ -111,6 +112,23 @@ func (s *scene) run(ns *host.Namespace, name string, args ...string) error {
 		s.running.Processes = append(s.running.Processes, p)
 	}
 	return err
+}
+
+// await waits until somebody listens.
+func (s *scene) await(ns *host.Namespace, address string, port int) error {
+	ctx, cancel := context.WithTimeout(s.ctx, startsWithin)
+	defer cancel()
+	for {
+		c, err := ns.DialContext(ctx, "tcp", fmt.Sprintf("%s:%d", address, port))
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a listener: %w", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // write writes a file of the subject, filled by the world and with, and returns
