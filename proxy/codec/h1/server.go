@@ -16,7 +16,9 @@ import (
 // after the other. It returns when the connection is over: nil if it ended in
 // order, else why (*MessageError in the chain for a message that broke a rule;
 // it has been answered). When ctx ends the connection drains: the exchange under
-// way is its last and has cfg.DrainTimeout to finish.
+// way is its last and has cfg.DrainTimeout to finish. A connection that has only
+// just begun is given the time to bring its first: it is on its way, and its
+// sender has been told nothing.
 //
 // The context h is given has ctx's values and ends when this side closes the
 // connection under its stream. When h returns, nobody may use the stream any
@@ -24,6 +26,9 @@ import (
 func ServeConn(ctx context.Context, nc network.Conn, cfg Config, h codec.ServerHandler) error {
 	s := &server{handler: h}
 	s.init(nc, cfg, true)
+	if s.cfg.DrainTimeout > freshTime {
+		s.fresh = time.Now().Add(freshTime)
+	}
 	s.asks = s.isDraining
 	s.base, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.end(nil)
@@ -39,6 +44,7 @@ func ServeConn(ctx context.Context, nc network.Conn, cfg Config, h codec.ServerH
 type server struct {
 	conn
 	handler codec.ServerHandler
+	fresh   time.Time       // when the first request is too late for a drain
 	base    context.Context // of the streams
 	end     context.CancelCauseFunc
 	served  uint64      // requests so far; owned by run
@@ -51,6 +57,10 @@ type server struct {
 	deadline *time.Timer
 	current  *stream
 }
+
+// freshTime is how long after its beginning a connection that drains is still
+// waited for to bring its first request.
+const freshTime = time.Second
 
 // Ends of a connection that are in order.
 var (
@@ -142,12 +152,19 @@ func after(d time.Duration) time.Time {
 func (s *server) enterIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining && !s.isFreshLocked() {
 		return errDrained
 	}
 	s.idle = true
+	if s.draining {
+		return s.clock.set(s.fresh)
+	}
 	return s.clock.set(after(s.cfg.IdleTimeout))
 }
+
+// isFreshLocked may be asked by run, and by others while it is idle: served
+// changes behind leaveIdle.
+func (s *server) isFreshLocked() bool { return s.served == 0 && time.Now().Before(s.fresh) }
 
 func (s *server) leaveIdle() {
 	s.mu.Lock()
@@ -231,7 +248,11 @@ func (s *server) drain() {
 		return
 	}
 	s.draining = true
-	if s.idle {
+	switch {
+	case !s.idle:
+	case s.isFreshLocked():
+		_ = s.clock.set(s.fresh) // fails only on a closed connection
+	default:
 		s.woken = true
 		s.clock.wake()
 	}

@@ -142,6 +142,55 @@ func TestServerDrain(t *testing.T) {
 	}
 }
 
+// What is only just connected when a drain begins has its first request served:
+// it is on its way.
+func TestServerDrainOfFreshConnections(t *testing.T) {
+	const req = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	const answer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+	for _, tt := range []struct {
+		name  string
+		drain time.Duration // when it begins, the connection's beginning being 0
+		in    []string
+		wait  time.Duration // before each of in
+		after time.Duration
+		out   string
+	}{
+		{"before the first request", 100 * time.Millisecond, []string{req + req}, 300 * time.Millisecond, 300 * time.Millisecond, answer},
+		{"before the connection", 0, []string{req}, 300 * time.Millisecond, 300 * time.Millisecond, answer},
+		{"within the first head", 400 * time.Millisecond, []string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, 300 * time.Millisecond, 600 * time.Millisecond, answer},
+		{"a head that begins in time", 100 * time.Millisecond, []string{"GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"}, 900 * time.Millisecond, 1800 * time.Millisecond, answer},
+		{"an empty line, and no request", 100 * time.Millisecond, []string{"\r\n"}, 300 * time.Millisecond, time.Second, ""},
+		{"no request", 100 * time.Millisecond, nil, 0, time.Second, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				if tt.drain == 0 {
+					cancel()
+				} else {
+					defer time.AfterFunc(tt.drain, cancel).Stop()
+				}
+				peer, end := timed(ctx, h1.Config{DrainTimeout: 10 * time.Second, LingerTimeout: -1}, answer204(t))
+				var feeding sync.WaitGroup
+				defer feeding.Wait()
+				feeding.Go(func() { // ends with the input, or the connection
+					for _, s := range tt.in {
+						time.Sleep(tt.wait)
+						if _, err := io.WriteString(peer, s); err != nil {
+							return
+						}
+					}
+				})
+				after, out, err := end()
+				if after != tt.after || err != nil || out != tt.out {
+					t.Errorf("it ended after %v with %v, answered %q, want %v, %q", after, err, out, tt.after, tt.out)
+				}
+			})
+		})
+	}
+}
+
 func TestMaxRequests(t *testing.T) {
 	const req = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	c := feed(req + req + req)
