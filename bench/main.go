@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.peers, "peers", "bench/out", "the `directory` of peers that are built, not installed")
 	flags.IntVar(&o.rounds, "rounds", 7, "how often each subject is measured")
 	flags.DurationVar(&o.duration, "duration", time.Second, "how long each measurement takes")
+	flags.StringVar(&o.page, "page", "", "write a page with tables and charts to this `file`")
 	flags.StringVar(&o.only, "only", "", "a `regular expression` for the names of subjects")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,4 +69,5 @@ type options struct {
 	rounds   int
 	duration time.Duration
 	only     string
+	page     string
 }

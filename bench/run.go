@@ -48,5 +48,12 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	return report.Text(out, results)
+	if err := report.Text(out, results); err != nil || o.page == "" {
+		return err
+	}
+	return report.Page(o.page, results, report.ThisMachine(o.culvert, map[string][]string{
+		"tun2socks": {commands["tun2socks"], "-version"}, "sing-box": {commands["sing-box"], "version"},
+		"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"},
+		"squid": {"squid", "-v"}, "haproxy": {"haproxy", "-v"}, "nghttpx": {"nghttpx", "--version"},
+	}))
 }

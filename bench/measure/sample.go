@@ -72,3 +72,12 @@ func (s Sample) Over(other Sample) (Sample, error) {
 	}
 	return ratios, nil
 }
+
+// Scaled is each value times a factor: another unit.
+func (s Sample) Scaled(by float64) Sample {
+	out := make(Sample, len(s))
+	for i, v := range s {
+		out[i] = v * by
+	}
+	return out
+}
