@@ -84,6 +84,7 @@ func TestInnerAt(t *testing.T) {
 		{"a socket's", ip("127.0.0.1:80"), ip("127.0.0.1:80"), false, endpoint, endpoint, false},
 		{"captured", ip("10.0.0.1:80"), ip("10.0.0.1:80"), true, endpoint, ip("10.0.0.1:80"), true},
 		{"restored", ip("10.0.0.1:80"), ip("127.0.0.1:15001"), false, endpoint, ip("10.0.0.1:80"), true},
+		{"restored, a hop before", ip("10.0.0.1:80"), InternalAddress("outer", ""), false, endpoint, ip("10.0.0.1:80"), true},
 		{"bound address", ip("127.0.0.1:80"), ip("127.0.0.1:80"), false, ip("198.18.0.10:80"), ip("198.18.0.10:80"), false},
 		{"captured, bound elsewhere", ip("10.0.0.1:80"), ip("10.0.0.1:80"), true, ip("198.18.0.10:80"), ip("198.18.0.10:80"), true},
 		{"internal", InternalAddress("outer", ""), InternalAddress("outer", ""), false, endpoint, endpoint, false},

@@ -203,7 +203,8 @@ func (s *StreamInfo) Restored() bool {
 			return true
 		}
 	}
-	return s.DirectLocalAddress.Kind == AddressIP && s.DirectLocalAddress != s.LocalAddress
+	// Beyond a hop the socket's word is the endpoint, and the address has stayed.
+	return !s.DirectLocalAddress.IsZero() && s.DirectLocalAddress != s.LocalAddress
 }
 
 // Mark dates a step and publishes.
