@@ -52,6 +52,10 @@ type Measured struct {
 	// Resident is the memory of its processes together at the end of each round,
 	// bytes.
 	Resident measure.Sample
-	// Failed says what went wrong, once; the cells are what came before.
-	Failed string
+	// Failed says what went wrong under a load, by its String, or at the start, by
+	// nothing. What failed is not tried again; the cells are what came before.
+	Failed map[string]string
 }
+
+// start is the key in Measured.Failed of a subject that does not start.
+const start = ""

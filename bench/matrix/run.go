@@ -36,9 +36,9 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 	}
 	res := &Results{Rounds: p.Rounds, Loads: p.Loads}
 	for _, s := range p.Subjects {
-		m := Measured{Name: s.Name, Group: string(s.Group), Cells: map[string]Cell{}}
+		m := Measured{Name: s.Name, Group: string(s.Group), Cells: map[string]Cell{}, Failed: map[string]string{}}
 		if s.Missing != nil {
-			m.Failed = s.Missing.Error()
+			m.Failed[start] = s.Missing.Error()
 		}
 		for _, l := range p.Loads {
 			m.Cells[l.String()] = Cell{}
@@ -50,17 +50,18 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 			// Each round begins with another one, so that nobody is always the
 			// first, or behind the same.
 			at := (i + round) % len(p.Subjects)
-			if res.Subjects[at].Failed != "" {
+			m := &res.Subjects[at]
+			if m.Failed[start] != "" {
 				continue
 			}
-			start := time.Now()
-			err := p.turn(ctx, w, p.Subjects[at], &res.Subjects[at])
-			fmt.Fprintf(p.Progress, "round %d of %d: %-40s %5.1fs", round+1, p.Rounds, p.Subjects[at].Name, time.Since(start).Seconds())
+			began := time.Now()
+			err := p.turn(ctx, w, p.Subjects[at], m)
+			fmt.Fprintf(p.Progress, "round %d of %d: %-40s %5.1fs", round+1, p.Rounds, p.Subjects[at].Name, time.Since(began).Seconds())
 			if ctx.Err() != nil {
 				return res, errors.Join(context.Cause(ctx), w.Close())
 			}
 			if err != nil {
-				res.Subjects[at].Failed = err.Error()
+				m.Failed[start] = err.Error()
 				fmt.Fprintf(p.Progress, "  failed: %v", err)
 			}
 			fmt.Fprintln(p.Progress)
@@ -80,13 +81,18 @@ func (p Plan) turn(ctx context.Context, w *world.World, s subject.Subject, m *Me
 		return err
 	}
 	for _, l := range p.Loads {
+		if m.Failed[l.String()] != "" {
+			continue
+		}
 		before, err := cpu(r)
 		if err != nil {
 			return err
 		}
 		result, err := p.apply(ctx, r, l)
 		if err != nil {
-			return fmt.Errorf("%v: %w", l, err)
+			m.Failed[l.String()] = err.Error()
+			fmt.Fprintf(p.Progress, "%s, %v: failed: %v\n", s.Name, l, err)
+			continue
 		}
 		after, err := cpu(r)
 		if err != nil {

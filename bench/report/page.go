@@ -1,11 +1,14 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"culvert/bench/load"
@@ -51,6 +54,7 @@ func Page(path string, r *matrix.Results, m Machine) error {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n![throughput of eight streams](%s)\n\n", g.title, g.about, name)
 		throughputTable(&b, subjects)
 		turnsTable(&b, r, subjects)
+		failures(&b, subjects)
 	}
 	fmt.Fprintf(&b, "\n%s\n%s", method, notes)
 	return os.WriteFile(path, []byte(b.String()), 0o644)
@@ -116,6 +120,16 @@ func turnsTable(w io.Writer, r *matrix.Results, subjects []matrix.Measured) {
 			}
 		}
 		fmt.Fprintln(w)
+	}
+}
+
+// failures says which subjects did not carry which load, in a word of theirs.
+func failures(w io.Writer, subjects []matrix.Measured) {
+	for _, s := range subjects {
+		for _, where := range slices.Sorted(maps.Keys(s.Failed)) {
+			said := strings.Split(strings.TrimSpace(s.Failed[where]), "\n")
+			fmt.Fprintf(w, "\n%s did not carry %s: `%s`\n", s.Name, cmp.Or(where, "anything"), said[len(said)-1])
+		}
 	}
 }
 

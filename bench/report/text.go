@@ -1,8 +1,11 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 
 	"culvert/bench/load"
@@ -23,10 +26,15 @@ func Text(out io.Writer, r *matrix.Results) error {
 		for _, l := range r.Loads {
 			fmt.Fprintf(w, "\t%s", cell(s.Cells[l.String()], l.Kind))
 		}
-		fmt.Fprintf(w, "\t%.0f\t%s\n", s.Resident.Median()/1e6, s.Failed)
+		fmt.Fprintf(w, "\t%.0f\n", s.Resident.Median()/1e6)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, s := range r.Subjects {
+		for _, where := range slices.Sorted(maps.Keys(s.Failed)) {
+			fmt.Fprintf(out, "%s, %s: failed: %s\n", s.Name, cmp.Or(where, "at the start"), s.Failed[where])
+		}
 	}
 	return reachText(out, Reach(r, Goals()))
 }
