@@ -54,13 +54,42 @@ lint: ## golangci-lint with .golangci.yml
 check: vet ## what a reviewer expects to be green: vet, format, short tests
 	@$(GO) test -short -json $(PKGS) | $(GO) run ./test/report
 
+# The Go programs that culvert is measured against, of a module of their own;
+# the others are the system's packages.
+bench/out/tun2socks: bench/peers/go.mod
+	$(GO) build -C bench/peers -o ../out/tun2socks github.com/xjasonlyu/tun2socks/v2
+
+bench/out/sing-box: bench/peers/go.mod
+	$(GO) build -C bench/peers -tags with_gvisor -o ../out/sing-box github.com/sagernet/sing-box/cmd/sing-box
+
+bench/out/bench: build FORCE
+	$(GO) build -o $@ ./bench
+
+.PHONY: FORCE
+FORCE:
+
+BENCH := bench/out/bench
+PEERS := bench/out/tun2socks bench/out/sing-box
+
 .PHONY: bench
-bench: ## Go micro-benchmarks beside the code, with allocations
+bench: $(BENCH) $(PEERS) ## measure what the goals name against the field, about 15 minutes; writes docs/performance.md (as root)
+	$(BENCH) -only goals -page docs/performance.md run
+
+.PHONY: bench-quick
+bench-quick: $(BENCH) $(PEERS) ## a little of it, about two minutes
+	$(BENCH) -only goals -rounds 2 -duration 300ms run
+
+.PHONY: bench-full
+bench-full: $(BENCH) $(PEERS) ## the whole matrix, as long as it takes
+	$(BENCH) -page docs/performance.md run
+
+.PHONY: bench-micro
+bench-micro: ## Go micro-benchmarks beside the code, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
 
 .PHONY: bench-hops
-bench-hops: build ## what three internal listeners cost in CPU seconds per GB (about four minutes)
-	$(GO) run ./bench internal-hops
+bench-hops: $(BENCH) ## what three internal listeners cost in CPU seconds per GB, about four minutes
+	$(BENCH) internal-hops
 
 .PHONY: h2spec
 h2spec: ## run h2spec against the HTTP/2 core

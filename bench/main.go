@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 7, "how often each subject is measured")
 	flags.DurationVar(&o.duration, "duration", time.Second, "how long each measurement takes")
 	flags.StringVar(&o.page, "page", "", "write a page with tables and charts to this `file`")
-	flags.StringVar(&o.only, "only", "", "a `regular expression` for the names of subjects")
+	flags.StringVar(&o.only, "only", "", "a `regular expression` for the names of subjects, or goals: those that goals name")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -20,15 +20,15 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	only, err := regexp.Compile(o.only)
+	chosen, err := choice(o.only)
 	if err != nil {
-		return fmt.Errorf("-only: %w", err)
+		return err
 	}
 	commands := subject.Commands{"culvert": o.culvert, "bench": self, "tun2socks": o.peers + "/tun2socks", "sing-box": o.peers + "/sing-box"}
 	subjects := slices.DeleteFunc(slices.Concat(
 		subject.Baselines(), subject.Culvert(), subject.Capturing(commands), subject.Proxying(commands),
 	), func(s subject.Subject) bool {
-		return !only.MatchString(s.Name)
+		return !chosen(s.Name)
 	})
 	if len(subjects) == 0 {
 		return fmt.Errorf("-only %q: no subject has such a name", o.only)
@@ -56,4 +56,17 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 		"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"},
 		"squid": {"squid", "-v"}, "haproxy": {"haproxy", "-v"}, "nghttpx": {"nghttpx", "--version"},
 	}))
+}
+
+// choice is who is measured: everybody, those that goals name, or those that a
+// regular expression finds.
+func choice(only string) (func(name string) bool, error) {
+	if only == "goals" {
+		return func(name string) bool { return slices.Contains(report.Named(), name) }, nil
+	}
+	re, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	return re.MatchString, nil
 }

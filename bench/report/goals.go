@@ -21,6 +21,15 @@ var (
 	connect = load.Load{Kind: load.Connect, Streams: 16}
 )
 
+// Named are the subjects that goals are about.
+func Named() []string {
+	return []string{
+		tun, plainH2, plainH1, whole, "culvert, HTTP/2 CONNECT over TLS", "culvert, HTTP/1.1 CONNECT over TLS", "culvert, tcp_proxy",
+		"splice relay", "two splice relays", "two copy relays", "tun2socks, direct", "tun2socks, HTTP proxy",
+		"sing-box, gvisor", "sing-box, system", "haproxy pair, HTTP/2", "nghttpx pair, HTTP/2",
+	}
+}
+
 // Goals are what culvert sets out to reach, each against a subject of the same
 // run.
 func Goals() []Goal {
