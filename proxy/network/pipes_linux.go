@@ -20,6 +20,9 @@ const (
 	pipeSmall  = 64 << 10
 	// pipesTrimmed is how often pipes that nobody has needed are closed.
 	pipesTrimmed = time.Second
+	// pipesRetried is how long after the kernel has refused a pipe it is asked for
+	// the next.
+	pipesRetried = time.Second
 )
 
 // PipeLimit is how many pipes relays between kernel sockets take at most, of two
@@ -43,11 +46,13 @@ var pipes pipePool
 type pipePool struct {
 	mu    sync.Mutex
 	users int     // relays' directions that may want one
-	max   int     // how many there may be; less once the kernel has refused one
+	max   int     // how many there may be
 	made  int     // how many there are, free or lent
 	free  []*pipe // the last one is the warmest
 	spare int     // how many of free nobody has needed since the last trim
 	timer *time.Timer
+
+	refused time.Time // when the kernel gave none; zero: it has not
 }
 
 // enter says that somebody will borrow, until leave.
@@ -57,7 +62,7 @@ func (p *pipePool) enter() {
 	if p.users++; p.users > 1 {
 		return
 	}
-	p.max = maxPipes
+	p.max, p.refused = maxPipes, time.Time{}
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) == nil {
 		p.max = PipeLimit(r.Cur)
@@ -89,7 +94,7 @@ func (p *pipePool) borrow() *pipe {
 		p.mu.Unlock()
 		return b
 	}
-	if p.made >= p.max {
+	if p.made >= p.max || p.refusedLatelyLocked() {
 		p.mu.Unlock()
 		return nil
 	}
@@ -103,10 +108,15 @@ func (p *pipePool) borrow() *pipe {
 	if b == nil {
 		p.mu.Lock()
 		p.made--
-		p.max = p.made // until all have left: who asks each time pays each time
+		p.refused = time.Now()
 		p.mu.Unlock()
 	}
 	return b
+}
+
+// refusedLatelyLocked: who asks the kernel each time pays each time.
+func (p *pipePool) refusedLatelyLocked() bool {
+	return !p.refused.IsZero() && time.Since(p.refused) < pipesRetried
 }
 
 // giveBack takes a pipe that is empty again.

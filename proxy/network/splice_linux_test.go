@@ -99,9 +99,12 @@ func TestWithoutPipes(t *testing.T) {
 	}
 }
 
-// A process that has no descriptor left goes on relaying.
+// A process that has no descriptor left goes on relaying, and splices again
+// once it has some, whoever is still there.
 func TestWithoutDescriptors(t *testing.T) {
 	r := startRelay(t, bare, RelayOptions{})
+	r.echoes(t)
+	eventually(t, "the pipes are closed", func() bool { made, _, _ := pipes.lent(); return made == 0 })
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
@@ -114,6 +117,14 @@ func TestWithoutDescriptors(t *testing.T) {
 	if made, _, _ := pipes.lent(); made != 0 {
 		t.Errorf("%d pipes without a descriptor", made)
 	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it splices again", func() bool {
+		r.echoes(t)
+		made, _, _ := pipes.lent()
+		return made > 0
+	})
 }
 
 // An urgent byte is dropped, as whoever reads a socket drops it. What comes
