@@ -85,6 +85,8 @@ type relay struct {
 	aborted bool
 	cause   error // of the abort
 	timer   *time.Timer
+	unsent  int   // by both ends, when the timer last looked
+	touched int64 // the meter, then
 }
 
 // side is one end of a relay and what became of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
@@ -364,6 +365,45 @@ func TestRelayTimeouts(t *testing.T) {
 				}
 				if d := time.Since(start).Round(time.Second); d != c.after {
 					t.Errorf("ended after %v, want %v", d, c.after)
+				}
+			})
+		})
+	}
+}
+
+// slowly takes what it was given at a byte a second, of which its writer sees
+// nothing.
+type slowly struct {
+	pipeConn
+	from time.Time
+	size int
+}
+
+func (s slowly) Unsent() int {
+	return max(s.size-int(time.Since(s.from)/time.Second), 0)
+}
+
+// A peer that reads slowly is not idle, and one that does not read is.
+func TestSlowIsNotIdle(t *testing.T) {
+	for _, tt := range []struct {
+		unread   int // bytes that the peer still reads
+		earliest time.Duration
+	}{{0, time.Minute}, {300, 6 * time.Minute}} {
+		t.Run(fmt.Sprint(tt.unread), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down, app := net.Pipe()
+				up, origin := net.Pipe() // nobody reads: the write never returns
+				defer origin.Close()
+				start := time.Now()
+				go func() { _, _ = app.Write([]byte("x")) }() // ends with the relay
+				res := Relay(t.Context(), pipeConn{down}, slowly{pipeConn{up}, start, tt.unread}, RelayOptions{
+					Meter: &Meter{}, IdleTimeout: time.Minute,
+				})
+				if !errors.Is(res.Err, ErrIdleTimeout) {
+					t.Errorf("ended with %v", res.Err)
+				}
+				if d := time.Since(start); d < tt.earliest || d > tt.earliest+time.Minute/2 {
+					t.Errorf("ended after %v, want %v, or half a minute more", d, tt.earliest)
 				}
 			})
 		})

@@ -27,6 +27,7 @@ func (r *relay) armLocked() {
 	if wait == 0 {
 		return
 	}
+	wait = r.soonerLocked(wait)
 	if r.timer == nil {
 		r.timer = time.AfterFunc(wait, r.onTimer)
 		return
@@ -44,6 +45,34 @@ func (r *relay) idleLocked() (time.Duration, error) {
 		return resetGrace, r.failed
 	}
 	return idle, ErrIdleTimeout
+}
+
+// soonerLocked makes the timer look twice within an idle bound, so that what
+// stirs is seen.
+func (r *relay) soonerLocked(wait time.Duration) time.Duration {
+	if idle, _ := r.idleLocked(); idle > 0 {
+		return min(wait, atLeast1(idle/2))
+	}
+	return wait
+}
+
+// stirsLocked reports that bytes which were handed to the kernel, or to a stream, have
+// moved since it was last asked. A write that is slow to be taken counts when it
+// has been, which may be long after the peer has begun to read it.
+func (r *relay) stirsLocked() bool {
+	unsent := unsentOf(r.down.Conn) + unsentOf(r.up.Conn)
+	touched := r.opt.Meter.active.Load()
+	before, wasTouched := r.unsent, r.touched
+	r.unsent, r.touched = unsent, touched
+	// More of it is no news where what made it more has been counted.
+	return unsent < before || unsent > before && touched == wasTouched
+}
+
+func unsentOf(c Conn) int {
+	if q, ok := unwrapTo[SendQueue](c); ok {
+		return q.Unsent()
+	}
+	return 0
 }
 
 // untilLocked is the time until the nearest bound and its error; 0 if there is
@@ -71,9 +100,12 @@ func (r *relay) onTimer() {
 		r.mu.Unlock()
 		return
 	}
+	if r.stirsLocked() {
+		r.opt.Meter.Touch()
+	}
 	wait, err := r.untilLocked()
 	if wait > 1 {
-		r.timer.Reset(wait)
+		r.timer.Reset(r.soonerLocked(wait))
 		r.mu.Unlock()
 		return
 	}

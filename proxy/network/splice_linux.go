@@ -32,7 +32,7 @@ func newSplicePath(src, dst Conn) path {
 func (p splicePath) move(count func(int)) (readErr, writeErr error) {
 	pipes.enter()
 	defer pipes.leave()
-	in, out := spliceIn{}, spliceOut{}
+	in, out := spliceIn{}, spliceOut{count: count}
 	in.try, out.try = in.fill, out.drain // so that a turn makes no closure
 	for {
 		if err := p.src.raw.Read(in.try); err != nil {
@@ -53,7 +53,6 @@ func (p splicePath) move(count func(int)) (readErr, writeErr error) {
 			if err := p.empty(&in, &out); err != nil {
 				return nil, err
 			}
-			count(in.n)
 		}
 	}
 }
@@ -61,7 +60,7 @@ func (p splicePath) move(count func(int)) (readErr, writeErr error) {
 // empty moves what is in the pipe to the destination, all of it, and gives the
 // pipe back.
 func (p splicePath) empty(in *spliceIn, out *spliceOut) error {
-	*out = spliceOut{try: out.try, pipe: in.pipe, left: in.n}
+	out.pipe, out.left, out.err = in.pipe, in.n, nil
 	err := p.dst.raw.Write(out.try)
 	if err == nil {
 		err = out.err
@@ -127,10 +126,11 @@ func (in *spliceIn) fillChunk(fd uintptr) bool {
 
 // spliceOut is one turn's writing.
 type spliceOut struct {
-	try  func(fd uintptr) bool
-	pipe *pipe
-	left int
-	err  error
+	try   func(fd uintptr) bool
+	count func(int)
+	pipe  *pipe
+	left  int
+	err   error
 }
 
 // drain is try: false means that the socket takes no more for now.
@@ -148,6 +148,7 @@ func (out *spliceOut) drain(fd uintptr) bool {
 			return true
 		}
 		out.left -= n
+		out.count(n)
 	}
 	return true
 }
