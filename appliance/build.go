@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -63,6 +64,7 @@ func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: b.transportDeps(),
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
+		Admin: func() netip.AddrPort { return b.g.admin.IP },
 		Bound: b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows, b.g.flows.hold).Dial,
 	})
 	return err

@@ -11,6 +11,7 @@ import (
 type choice struct {
 	policy *egressPolicy // nil: none is given
 	own    func() []netip.Prefix
+	admin  func() netip.AddrPort // no policy opens it
 	// bound finds who serves an address inside a netstack, before any policy.
 	bound func(netip.AddrPort) (network.Handler, bool)
 }
@@ -35,9 +36,15 @@ func (c choice) captured() *egressPolicy {
 	return &egressPolicy{permitted: classLinkLocal | classMetadata | classPrivate | classOwn}
 }
 
-// check asks a policy of an address.
+// check asks a policy of an address. The admin is never a client's to choose:
+// whoever may talk to it connects to it.
 func (c choice) check(p *egressPolicy) Check {
-	return func(target netip.AddrPort) error { return p.check(target, c.own()) }
+	return func(target netip.AddrPort) error {
+		if a := c.admin(); a.IsValid() && a == netip.AddrPortFrom(target.Addr().WithZone("").Unmap(), target.Port()) {
+			return prohibited(target, "the admin's address")
+		}
+		return p.check(target, c.own())
+	}
 }
 
 // arrivedOnLoopback looks at the socket the outermost flow came in by; what was

@@ -325,7 +325,7 @@ func (c *Cluster) newHosts(m *clusterv3.Cluster, egress *egressPolicy) (hostSour
 	case clusterv3.Cluster_STRICT_DNS:
 		return newStrictDNS(m, p, c.names, c.n)
 	case clusterv3.Cluster_ORIGINAL_DST:
-		return newOriginalDst(m, choice{egress, c.deps.LocalAddresses, c.deps.Bound}, c.n)
+		return newOriginalDst(m, choice{egress, c.deps.LocalAddresses, c.deps.Admin, c.deps.Bound}, c.n)
 	}
 	return nil, field.Errorf("type", "cluster type %s is not supported", m.GetType())
 }
@@ -351,7 +351,7 @@ func checkLbConfig(m *clusterv3.Cluster) error {
 
 // newTyped makes the source of endpoints of an extension.
 func (c *Cluster) newTyped(m *clusterv3.Cluster, t *clusterv3.Cluster_CustomClusterType, egress *egressPolicy) (hostSource, error) {
-	return newDynamicForward(m, t, choice{egress, c.deps.LocalAddresses, c.deps.Bound}, c)
+	return newDynamicForward(m, t, choice{egress, c.deps.LocalAddresses, c.deps.Admin, c.deps.Bound}, c)
 }
 
 // spawn runs fn until it returns or the cluster ends; not at all once it has

@@ -39,6 +39,9 @@ type Deps struct {
 	// It is asked for each chosen target; networks the machine merely has a
 	// foot in do not belong here. May be nil.
 	LocalAddresses func() []netip.Prefix
+	// Admin is where the admin listens, invalid where it does not: no target of a
+	// client, whatever a policy says. May be nil.
+	Admin func() netip.AddrPort
 	// Bound finds who serves an address inside a netstack; false: the address
 	// is none. It is asked for each target that a flow brings, before any
 	// policy: what is bound there is the operator's word. May be nil.
@@ -56,6 +59,9 @@ func (d Deps) withDefaults() Deps {
 	}
 	if d.LocalAddresses == nil {
 		d.LocalAddresses = func() []netip.Prefix { return nil }
+	}
+	if d.Admin == nil {
+		d.Admin = func() netip.AddrPort { return netip.AddrPort{} }
 	}
 	if d.Bound == nil {
 		d.Bound = func(netip.AddrPort) (network.Handler, bool) { return nil, false }

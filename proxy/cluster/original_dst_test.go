@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"testing"
 
 	culvertv1 "culvert/configs/culvert/v1"
@@ -187,4 +189,11 @@ func TestEgressCanary(t *testing.T) {
 	}
 	_ = conn.Close()
 	<-accepted
+	admin := netip.MustParseAddrPort(addr)
+	c = start(t, m, func(d *Deps) { d.Admin = func() netip.AddrPort { return admin } })
+	for _, target := range []string{addr, "[::ffff:127.0.0.1]:" + port} {
+		if _, _, err := c.OpenFor(t.Context(), &codec.Request{Method: "CONNECT", Authority: target}, info()); !errors.Is(err, errPolicy) {
+			t.Errorf("%s, where the admin is, under a policy that allows loopback: %v", target, err)
+		}
+	}
 }

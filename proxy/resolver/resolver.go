@@ -147,7 +147,7 @@ func (s *system) LookupTTL(ctx context.Context, host string, family Family) ([]n
 		addrs, err := s.literal(ip, host, family)
 		return addrs, 0, err
 	}
-	q := question{strings.ToLower(host), family}
+	q := question{canonical(host), family}
 	for {
 		kept, a, ours := s.begin(q)
 		switch {
@@ -169,6 +169,16 @@ func (s *system) LookupTTL(ctx context.Context, host string, family Family) ([]n
 			}
 		}
 	}
+}
+
+// canonical is a name as it is asked for and remembered. localhost is not a name
+// for DNS (RFC 6761 §6.3), and the system knows it without its final dot.
+func canonical(host string) string {
+	host = strings.ToLower(host)
+	if host == "localhost." {
+		return "localhost"
+	}
+	return host
 }
 
 func (s *system) literal(ip netip.Addr, host string, family Family) ([]netip.Addr, error) {

@@ -271,8 +271,10 @@ func TestConcurrencyIsBounded(t *testing.T) {
 
 // The system's resolver knows localhost without asking anyone.
 func TestSystemResolver(t *testing.T) {
-	got, err := New(Config{}).Lookup(t.Context(), "localhost", V4Only)
-	if err != nil || !slices.Contains(got, netip.MustParseAddr("127.0.0.1")) {
-		t.Errorf("%v, %v", got, err)
+	for _, name := range []string{"localhost", "LOCALHOST."} {
+		got, err := New(Config{}).Lookup(t.Context(), name, V4Only)
+		if err != nil || !slices.Contains(got, netip.MustParseAddr("127.0.0.1")) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
 	}
 }
