@@ -16,6 +16,7 @@ import (
 // refusedChain asks a proxy that says no, in each way there is:
 //
 //	front (HCM) ─ http_11_proxy ─────────────────────────▶ proxy (HTTP/1.1)
+//	front (HCM) ─ culvert.v1.TunnelTransport ═══════════════▶ proxy (HTTP/1.1, HTTP/2)
 //	front (HCM) ─ HTTP in a pipe ─▶ inner (tcp_proxy) ═══▶ proxy (HTTP/1.1, HTTP/2)
 //	front (HCM) ─ CONNECT ────────▶ inner (tcp_proxy) ═══▶ proxy (HTTP/1.1, HTTP/2)
 const refusedChain = `
@@ -31,6 +32,7 @@ static_resources:
       route_config: {virtual_hosts: [{name: any, domains: ["*"], routes: [
         {match: {connect_matcher: {}}, route: {cluster: inner, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}},
         {match: {prefix: /direct}, route: {cluster: direct}},
+        {match: {prefix: /tunnelled}, route: {cluster: tunnelled}},
         {match: {prefix: /}, route: {cluster: inner}}]}]}}}]}]
   - name: inner
     internal_listener: {}
@@ -53,6 +55,11 @@ static_resources:
       default_proxy_address: {socket_address: {address: 127.0.0.1, port_value: {{.Old}}}},
       transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: origin.test}}}}
     load_assignment: {cluster_name: direct, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 192.0.2.1, port_value: 80}}}}]}]}
+  - name: tunnelled
+    type: STATIC
+    connect_timeout: 5s
+    transport_socket: {name: t, typed_config: {"@type": type.googleapis.com/culvert.v1.TunnelTransport, cluster: proxy}}
+    load_assignment: {cluster_name: tunnelled, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 192.0.2.1, port_value: 80}}}}]}]}
 `
 
 // A proxy's no to the CONNECT beneath a request is the client's answer, with the
@@ -74,7 +81,7 @@ func TestRefusedConnectStatusIsPassedBack(t *testing.T) {
 			front := loopback(p[0])
 			clients := map[string]*http.Client{"HTTP1": {Timeout: patience, Transport: &http.Transport{}}, "HTTP2": http2Client()}
 			for version, client := range clients {
-				for _, path := range []string{"/direct", "/internal"} {
+				for _, path := range []string{"/direct", "/tunnelled", "/internal"} {
 					res, err := client.Get("http://" + front + path)
 					if err != nil {
 						t.Fatalf("%s %s: %v", version, path, err)
