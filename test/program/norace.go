@@ -2,5 +2,5 @@
 
 package program
 
-// Race: the tests, and so what Build makes, are built with the race detector.
+// Race says whether the tests, and so what Build makes, have the race detector.
 const Race = false

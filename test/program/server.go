@@ -23,25 +23,12 @@ type Server struct {
 	Listens []string // addresses that accept when it is ready
 	Hosts   string   // what it sees as /etc/hosts; empty: the machine's
 	Logs    []string // files that it writes, for a failed test's output
-	Env     []string // besides the test's own
 }
 
-// Start starts the server and waits until it listens. It sees the machine's files,
-// except that /run is its own, with the directories below it that servers want,
-// and /etc/hosts, so that it need not ask a name server.
+// Start starts the server, contained, and waits until it listens.
 func (s Server) Start(t testing.TB) {
 	t.Helper()
-	const script = `if [ -n "$0" ]; then mount --bind "$0" /etc/hosts || exit; fi; mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"`
-	hosts := ""
-	if s.Hosts != "" {
-		hosts = filepath.Join(t.TempDir(), "hosts")
-		if err := os.WriteFile(hosts, []byte(s.Hosts), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := s.Host.Command(need.Command(t, "sh"), append([]string{"-c", script, hosts}, s.Args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	cmd.Env = append(os.Environ(), s.Env...)
+	cmd := Contained(t, s.Host, s.Hosts, s.Args...)
 	var log Tail
 	cmd.Stdout, cmd.Stderr = &log, &log
 	name := filepath.Base(s.Args[0])
@@ -53,8 +40,18 @@ func (s Server) Start(t testing.TB) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	exited := make(chan struct{})
+	go func() { // ends with the process
+		_ = cmd.Wait()
+		close(exited)
+	}()
 	for _, address := range s.Listens {
 		Eventually(t, listenWithin, name+" listens", func() error {
+			select {
+			case <-exited:
+				t.Fatalf("%s ended before it listened: %v", name, cmd.ProcessState)
+			default:
+			}
 			c, err := s.Host.Dial("tcp", address)
 			if err == nil {
 				_ = c.Close()
@@ -62,6 +59,26 @@ func (s Server) Start(t testing.TB) {
 			return err
 		})
 	}
+}
+
+// Contained prepares a program that ends with all it starts, as the first process
+// of a PID namespace. It sees the machine's files, except that /proc and /run are
+// its own, the latter with the directories that servers want, and /etc/hosts if
+// hosts is not empty, so that it need not ask a name server.
+func Contained(t testing.TB, h *topology.Host, hosts string, args ...string) *topology.Cmd {
+	t.Helper()
+	const script = `if [ -n "$0" ]; then mount --bind "$0" /etc/hosts || exit; fi
+mount -t proc none /proc && mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"`
+	path := ""
+	if hosts != "" {
+		path = filepath.Join(t.TempDir(), "hosts")
+		if err := os.WriteFile(path, []byte(hosts), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := h.Command(need.Command(t, "sh"), append([]string{"-c", script, path}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
+	return cmd
 }
 
 // files is the end of each log file.
