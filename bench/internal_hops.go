@@ -71,7 +71,7 @@ func throughHops(ctx context.Context, binary string, n int, origin net.Addr, l l
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	front, err := freePort()
 	if err != nil {
 		return 0, err

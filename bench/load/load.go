@@ -18,6 +18,7 @@ type Dial func(ctx context.Context) (net.Conn, error)
 // Kind is what applications do.
 type Kind string
 
+// Kinds of loads.
 const (
 	// Down and Up move bytes as fast as they go, from the origin and to it.
 	Down Kind = "down"

@@ -8,6 +8,7 @@ import (
 // Figure is something that is measured of a subject under a load.
 type Figure string
 
+// Figures of bulk loads, and of those that go in turns.
 const (
 	Throughput Figure = "Gb/s"
 	Cost       Figure = "CPU s/GB" // of the subject's processes together

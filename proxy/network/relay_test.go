@@ -284,7 +284,7 @@ func TestRelayClosesAfterAnAbort(t *testing.T) {
 	closed := make(chan uint64, 2)
 	var r *rig
 	ready := make(chan struct{})
-	sent := func() uint64 { <-ready; return uint64(r.meter.BytesSent()) }
+	sent := func() uint64 { <-ready; return r.meter.BytesSent() }
 	r = startRelay(t, func(c Conn) Conn { return closing{c, sent, closed} }, RelayOptions{})
 	close(ready)
 	if _, err := r.origin.Write([]byte("hello")); err != nil {
