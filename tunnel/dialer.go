@@ -44,6 +44,7 @@ func (d *Dialer) Open(ctx context.Context, info *network.StreamInfo) (network.Co
 		return nil, nil, fmt.Errorf("tunnel request: %w", err)
 	}
 	codec.AddHop(&head.Header, hop)
+	head.Repeatable = true // payload waits for the answer
 	for range unprocessedTries {
 		var s codec.ClientStream
 		var res *codec.Response

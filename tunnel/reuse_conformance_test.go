@@ -119,6 +119,26 @@ func TestG29FB23NoReuse(t *testing.T) {
 	}
 }
 
+// A kept connection may be closed by the gateway as the next tunnel is asked for
+// on it: the tunnel is asked for once more, and the application sees nothing.
+func TestPostOnAConnectionThatIsClosed(t *testing.T) {
+	post := func(m tunnel.Mode) bool { return !m.Shared() && !m.Raw() }
+	tunneltest.ForModes(t, post, func(t *testing.T, m tunnel.Mode) {
+		closing := func(r *peer.Request) { r.HangUp() }
+		gw := tunneltest.NewGateway(t, m, peer.InTurn(peer.EchoTunnel(), closing, peer.EchoTunnel()))
+		c := tunneltest.Start(t, gw, tunneltest.Options{})
+		for range 2 {
+			app := c.App()
+			tunneltest.RoundTrip(t, app, "one")
+			finish(t, app)
+			c.Eventually("cluster.edge.upstream_rq_active", 0)
+		}
+		if got := gw.Connections(); got != 2 {
+			t.Errorf("%d connections", got)
+		}
+	})
+}
+
 // A POST over HTTP/1.1 is a message with an end, so that a tunnel which ended
 // cleanly both ways leaves a connection that is fit for the next; one that was
 // broken off does not.

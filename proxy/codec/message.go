@@ -42,6 +42,10 @@ type Request struct {
 	Header   Fields
 	// EndStream: no body and no bytes follow the head.
 	EndStream bool
+	// Repeatable: whoever sends the request sends nothing behind the head before
+	// the answer, and takes it as asked once where it had to be asked twice, as
+	// for a tunnel. It is sent nowhere.
+	Repeatable bool
 }
 
 // IsConnect reports a CONNECT that is not an extended one for another protocol.

@@ -32,9 +32,6 @@ http {
 // directions flow, but a request is over when its response is.
 func TestNginx(t *testing.T) {
 	const (
-		// Else it may be closing a connection, without a word, that the next tunnel
-		// is asked for on.
-		once  = "keepalive_timeout 0; "
 		grpc  = "grpc_pass grpc://" + exitAddress
 		proxy = "proxy_pass http://" + exitAddress
 	)
@@ -43,8 +40,8 @@ func TestNginx(t *testing.T) {
 		next               hop
 		fails, unheld      []string
 	}{
-		{"H1 POST, grpc_pass", "", once + grpc, hop{}, []string{originEndsFirst}, []string{originResets}},
-		{"H1 TLS POST, grpc_pass", "ssl", once + grpc, hop{TLS: true}, []string{originEndsFirst}, []string{originResets}},
+		{"H1 POST, grpc_pass", "", grpc, hop{}, []string{originEndsFirst}, []string{originResets}},
+		{"H1 TLS POST, grpc_pass", "ssl", grpc, hop{TLS: true}, []string{originEndsFirst}, []string{originResets}},
 		{"H2 POST, grpc_pass", "http2", grpc, hop{HTTP2: true}, []string{originEndsFirst}, []string{originResets}},
 		// The response's head stays with it until the first byte of its body: no
 		// tunnel for who must speak first.
@@ -53,10 +50,10 @@ func TestNginx(t *testing.T) {
 			[]string{byTurns, appCloses, appEndsFirst}, []string{originCloses, originEndsFirst, appResets, originResets},
 		},
 		// It sleeps, now and then, with something to send.
-		{"H1 POST, proxy_pass", "", once + proxy, hop{}, []string{originEndsFirst}, []string{byTurns, atOnce}},
+		{"H1 POST, proxy_pass", "", proxy, hop{}, []string{originEndsFirst}, []string{byTurns, atOnce}},
 		// It reads all of the request before it asks.
 		{
-			"H1 POST, proxy_pass, buffering", "", once + "proxy_request_buffering on; " + proxy, hop{}, []string{byTurns},
+			"H1 POST, proxy_pass, buffering", "", "proxy_request_buffering on; " + proxy, hop{}, []string{byTurns},
 			[]string{atOnce, appCloses, originCloses, appEndsFirst, originEndsFirst, appResets, originResets},
 		},
 	} {

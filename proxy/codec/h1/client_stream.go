@@ -121,6 +121,9 @@ func (s *clientStream) noResponse(err error) error {
 // idempotent reports whether sending a request twice is as sending it once (RFC
 // 9110 §9.2.2), and nothing of it is lost by the first try.
 func idempotent(r *codec.Request) bool {
+	if r.Repeatable {
+		return true
+	}
 	if !r.EndStream || r.AsksTunnel() {
 		return false
 	}

@@ -260,6 +260,7 @@ func TestLostBeforeTheAnswer(t *testing.T) {
 	}{
 		{"GET", get("/2"), true},
 		{"POST", post(), false},
+		{"POST of a tunnel", repeatable(post()), true},
 		{"CONNECT", connectTo("a:1"), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -285,6 +286,11 @@ func TestLostBeforeTheAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+func repeatable(r *codec.Request) *codec.Request {
+	r.Repeatable = true
+	return r
 }
 
 func TestReadResponseGoesOnAfterItWasInterrupted(t *testing.T) {
