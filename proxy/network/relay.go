@@ -56,8 +56,9 @@ type RelayResult struct {
 // that moves, counts, times and ends a flow.
 func Relay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) RelayResult {
 	r := &relay{opt: opt, start: time.Now(), over: make(chan struct{})}
-	r.down = side{Conn: downstream, read: make(chan struct{})}
-	r.up = side{Conn: upstream, read: make(chan struct{})}
+	// Chosen before anything is read: what was read ahead of an end decides.
+	r.down = side{Conn: downstream, read: make(chan struct{}), to: choosePath(downstream, upstream)}
+	r.up = side{Conn: upstream, read: make(chan struct{}), to: choosePath(upstream, downstream)}
 	opt.Meter.Touch()
 	stop := context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
 	defer stop()
@@ -93,6 +94,7 @@ type relay struct {
 type side struct {
 	Conn
 	read chan struct{} // closed when the direction that reads from it is over
+	to   path          // of that direction
 
 	// guarded by the relay's mu
 	end     End
@@ -105,7 +107,7 @@ func (r *relay) upstreamToDownstream() { r.direction(&r.up, &r.down, r.opt.Meter
 
 // direction moves src to dst and ends dst's sending direction as src's ended.
 func (r *relay) direction(src, dst *side, count func(int)) {
-	readErr, writeErr := choosePath(src.Conn, dst.Conn).move(count)
+	readErr, writeErr := src.to.move(count)
 	if readErr == nil && writeErr == nil {
 		// An EOF after a write has failed is no end: the writer was told of the
 		// reset in the reader's place.

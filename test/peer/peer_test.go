@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,14 +136,14 @@ func TestHandlersFail(t *testing.T) {
 		{"too much", Exchange(Stream{}, short), Exchange(s, Stream{}), "more bytes after its end"},
 		{"other bytes", Exchange(Stream{}, s), Exchange(Stream{Seed: 2, Size: 1 << 20}, Stream{}), "byte 8 is"},
 		{"end where a reset should be", AwaitReset(), SendFirst(Stream{}, Stream{}), "EOF, want a reset"},
-		{"reset where an end should be", Exchange(Stream{}, Stream{}), ResetAfter(0), "connection reset"},
+		{"reset where an end should be", Exchange(Stream{}, Stream{}), ResetAfter(0), "connection reset|not connected"}, // whichever side of it asks first
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := Serve(t, listen(t), c.server)
 			_ = c.client(t.Context(), dial(t, srv.Addr()))
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			if err := srv.Result(ctx); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := srv.Result(ctx); err == nil || !regexp.MustCompile(c.want).MatchString(err.Error()) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
