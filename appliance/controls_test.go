@@ -159,11 +159,13 @@ func TestN04HealthCheckFailed(t *testing.T) {
 			t.Error("HTTP/1.1: connection: close although all is well again")
 		}
 	}
-	o.ask(t, two) // a connection that comes now
-	sent, before := o.value("http2.goaway_sent"), o.connections()
-	o.ask(t, two)
-	if o.value("http2.goaway_sent") != sent || o.connections() != before {
-		t.Error("HTTP/2: GOAWAY although all is well again")
+	o.ask(t, two) // a connection that comes now; those before it may still be saying their second GOAWAY
+	before := o.connections()
+	for range 2 {
+		o.ask(t, two)
+	}
+	if o.connections() != before {
+		t.Error("HTTP/2: the connection ends although all is well again")
 	}
 }
 

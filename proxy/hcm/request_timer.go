@@ -63,8 +63,8 @@ func requestTimeout() *codec.LocalReply {
 // headTimedOut counts and records a request whose head took too long. The codec
 // has answered it; no exchange came of it.
 func (c *connection) headTimedOut() {
-	c.hcm.counts.rqHeaderTimeout.Inc()
 	info := c.info.Child(c.hcm.deps.Flows.NextID())
 	info.Kind, info.ResponseCode, info.Details = network.KindExchange, 408, "request_header_timeout"
 	c.hcm.log.Log(&format.Context{Info: info, LogType: accesslog.DownstreamEnd})
+	c.hcm.counts.rqHeaderTimeout.Inc() // whoever sees the count finds the record
 }
