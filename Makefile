@@ -33,6 +33,10 @@ test: ## run the tests; what this machine lacks is skipped and listed at the end
 test-race: ## run the tests under the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(GO) test -race -json -count=1 $(FLAGS) $(PKGS) | $(GO) run ./test/report
 
+.PHONY: test-load
+test-load: ## run the tests of load and faults at full size, one package at a time; prints what they measured
+	@CULVERT_TEST_LOAD=1 $(GO) test -json -count=1 -p 1 -timeout 60m -run '^TestLoad' $(FLAGS) $(PKGS) | $(GO) run ./test/report
+
 .PHONY: conformance
 conformance: ## run the tests of the conformance list; say what passed, does not apply, or is missing
 	@$(GO) run ./test/conformance -go $(GO)

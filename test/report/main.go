@@ -1,6 +1,7 @@
 // Command report reads `go test -json` and prints what a person wants of it:
-// each package's outcome, the output of what failed, and at the end the list of
-// tests that were skipped and what they needed. It exits 1 if anything failed.
+// each package's outcome, the output of what failed, and at the end the figures
+// that tests measured and the list of tests that were skipped and what they
+// needed. It exits 1 if anything failed.
 package main
 
 import (
@@ -29,6 +30,7 @@ type report struct {
 	output                  map[name][]string
 	build                   map[string][]string
 	needs                   map[string][]string // reason to tests
+	figures                 []string
 	passed, failed, skipped int
 	broken                  int // packages that failed
 }
@@ -75,6 +77,7 @@ func (r *report) endTest(e event, n name) {
 	switch e.Action {
 	case "pass":
 		r.passed++
+		r.measured(n)
 	case "fail":
 		r.failed++
 		r.dump(n)
@@ -124,9 +127,24 @@ func reason(lines []string) string {
 	return "skipped without saying what it needs"
 }
 
+var figureLine = regexp.MustCompile(`figure: (.*)`)
+
+// measured keeps the figures of a test.
+func (r *report) measured(n name) {
+	for _, m := range figureLine.FindAllStringSubmatch(strings.Join(r.output[n], ""), -1) {
+		r.figures = append(r.figures, short(n.pkg)+"."+n.test+": "+m[1])
+	}
+}
+
 func short(pkg string) string { return strings.TrimPrefix(pkg, "culvert/") }
 
 func (r *report) summary() bool {
+	if len(r.figures) > 0 {
+		fmt.Fprintln(r.out, "\nMeasured:")
+	}
+	for _, f := range r.figures {
+		fmt.Fprintf(r.out, "  %s\n", f)
+	}
 	if len(r.needs) > 0 {
 		fmt.Fprintln(r.out, "\nNot run here:")
 	}
