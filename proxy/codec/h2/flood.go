@@ -9,7 +9,9 @@ import (
 // Envoy's rule against rapid reset (CVE-2023-44487, CVE-2025-8671): a
 // connection ends when, of at least resetsJudged streams, half were reset
 // within prematureAge of their opening; and as soon as half of resetsJudged
-// were, however few there have been.
+// were, however few there have been. What counts is the recent past: both
+// numbers are halved each time twice resetsJudged streams are over, so that no
+// number of streams that ended well pays for a flood (as in envoy#45077).
 const (
 	resetsJudged = 500
 	prematureAge = time.Second
@@ -21,7 +23,7 @@ type floodState struct {
 	perPriority       int // earned by opening a stream
 	perUpdate         int // earned by each 16 KiB sent
 
-	ended, premature int // server: streams over, and those of them reset early
+	ended, premature int // server: streams over lately, and those of them reset early
 }
 
 // budget is a count of frames the peer may send us: earned by what we did
@@ -82,6 +84,9 @@ func (f *floodState) overLocked(s *Stats, opened time.Time, provoked bool) error
 		f.premature++
 	}
 	if f.premature < resetsJudged/2 || (f.ended >= resetsJudged && 2*f.premature < f.ended) {
+		if f.ended >= 2*resetsJudged {
+			f.ended, f.premature = f.ended/2, f.premature/2
+		}
 		return nil
 	}
 	s.PrematureResets.Inc()
