@@ -15,6 +15,7 @@ type application struct {
 	dial     Dial
 	until    time.Time
 	duration time.Duration
+	size     int
 
 	bytes            int64
 	turns, connected []time.Duration
@@ -111,6 +112,21 @@ func (a *application) pingPong(ctx context.Context) error {
 			}
 			a.turns = append(a.turns, time.Since(start))
 		}
+		return nil
+	})
+}
+
+// once is a connection of a burst.
+func (a *application) once(ctx context.Context) error {
+	start := time.Now()
+	return a.with(ctx, answer, uint64(a.size), func(c net.Conn) (err error) {
+		if a.bytes, err = io.Copy(io.Discard, c); err != nil {
+			return fmt.Errorf("answer, after %d bytes: %w", a.bytes, err)
+		}
+		if a.bytes != int64(a.size) {
+			return fmt.Errorf("answered %d bytes, want %d", a.bytes, a.size)
+		}
+		a.turns = append(a.turns, time.Since(start))
 		return nil
 	})
 }

@@ -27,6 +27,13 @@ const (
 	Connect Kind = "connect"
 	// PingPong sends 64 bytes and waits for them, again and again.
 	PingPong Kind = "ping-pong"
+	// Requests asks for a page of so many bytes in HTTP/1.1, again and again on
+	// one connection.
+	Requests Kind = "requests"
+	// Burst connects once, all at the same moment, and is answered so many bytes.
+	Burst Kind = "burst"
+	// Idle connects once, is answered one byte, and stays.
+	Idle Kind = "idle"
 )
 
 // Load is what several applications do at once.
@@ -34,22 +41,42 @@ type Load struct {
 	Kind Kind
 	// Streams is how many applications there are.
 	Streams int
-	// Duration is how long they go on.
+	// Duration is how long they go on; a Burst and Idle ones are once.
 	Duration time.Duration
+	// Size is of an answer to Requests and in a Burst, bytes.
+	Size int
+	// Hold is called when all Idle ones have been answered. They are open until it
+	// returns.
+	Hold func(context.Context)
 }
 
+// String is the load's name, which does not tell how long it takes, nor how many
+// are Idle: as many as whoever is measured may have.
 func (l Load) String() string {
-	if l.Streams == 1 {
-		return string(l.Kind)
+	name := string(l.Kind)
+	if l.Size > 0 {
+		name += " of " + size(l.Size)
 	}
-	return fmt.Sprintf("%s × %d", l.Kind, l.Streams)
+	if l.Streams > 1 && l.Kind != Idle {
+		name += fmt.Sprintf(" × %d", l.Streams)
+	}
+	return name
+}
+
+func size(n int) string {
+	if n >= 1<<20 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
 }
 
 // Result is what came of a load.
 type Result struct {
-	// Bytes have arrived, of those that are counted: the ones of Down and Up.
+	// Bytes have arrived, of those that are counted: not those of Connect, PingPong
+	// and Idle.
 	Bytes int64
-	// Turns are the connections of Connect, the round trips of PingPong.
+	// Turns are the connections of Connect, a Burst and Idle ones, the round trips
+	// of PingPong, the answers to Requests.
 	Turns int
 	// Elapsed is from the first connect until the last end: what was still on
 	// the way counts.
@@ -66,7 +93,11 @@ func (l Load) Run(ctx context.Context, dial Dial) (Result, error) {
 	work := map[Kind]func(*application, context.Context) error{
 		Down: (*application).down, Up: (*application).up,
 		Connect: (*application).connects, PingPong: (*application).pingPong,
+		Requests: (*application).requests, Burst: (*application).once,
 	}[l.Kind]
+	if l.Kind == Idle {
+		return l.idle(ctx, dial)
+	}
 	if work == nil {
 		return Result{}, fmt.Errorf("%q is no load", l.Kind)
 	}
@@ -75,7 +106,7 @@ func (l Load) Run(ctx context.Context, dial Dial) (Result, error) {
 	errs := make([]error, l.Streams)
 	var wg sync.WaitGroup
 	for i := range apps {
-		apps[i] = application{dial: dial, until: start.Add(l.Duration), duration: l.Duration}
+		apps[i] = application{dial: dial, until: start.Add(l.Duration), duration: l.Duration, size: l.Size}
 		wg.Go(func() { errs[i] = work(&apps[i], ctx) }) // ends with the duration or ctx
 	}
 	wg.Wait()

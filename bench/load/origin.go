@@ -23,6 +23,8 @@ const (
 	accept verb = 'a' // take blocks until the last one, then say how many bytes
 	echo   verb = 'e' // send back whatever comes, until the end
 	hello  verb = 'h' // answer with one byte, then end
+	answer verb = 'n' // answer with so many bytes, then end
+	get    verb = 'G' // of a request in HTTP/1.1: GET
 )
 
 const orderBytes = 9
@@ -77,6 +79,11 @@ func obey(c net.Conn) error {
 	case hello:
 		_, err := c.Write([]byte{byte(v)})
 		return err
+	case answer:
+		_, err := c.Write(make([]byte, min(n, block)))
+		return err
+	case get:
+		return servePages(c, o[:])
 	default:
 		return fmt.Errorf("%q is no order", v)
 	}

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,17 +15,13 @@ import (
 // killAfter is how long a program may take to end after SIGTERM.
 const killAfter = 10 * time.Second
 
-// tick is the unit of CPU time in /proc: USER_HZ, 100 on every Linux
-// architecture that Go runs on.
-const tick = 10 * time.Millisecond
-
 // Process is a program that runs.
 type Process struct {
 	// Name is how reports speak of it.
 	Name string
 
 	cmd    *exec.Cmd
-	output bytes.Buffer // of its standard error and output; read after exited
+	output transcript
 	exited chan struct{}
 	err    error // of Wait, once exited
 }
@@ -35,7 +29,19 @@ type Process struct {
 // Start starts a program with its arguments, in a network namespace or, if that
 // is nil, in the caller's.
 func Start(ns *host.Namespace, name string, args ...string) (*Process, error) {
-	p := &Process{Name: name, cmd: exec.Command(args[0], args[1:]...), exited: make(chan struct{})}
+	return start(ns, name, exec.Command(args[0], args[1:]...))
+}
+
+// StartAs is Start as an ordinary user, who is in no other group than one of the
+// same number.
+func StartAs(user uint32, ns *host.Namespace, name string, args ...string) (*Process, error) {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	return start(ns, name, cmd)
+}
+
+func start(ns *host.Namespace, name string, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Name: name, cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	start := p.cmd.Start
 	if ns != nil {
@@ -59,6 +65,9 @@ func (p *Process) Output() string {
 	<-p.exited
 	return p.output.String()
 }
+
+// Said is what it has said so far.
+func (p *Process) Said() string { return p.output.String() }
 
 // Exited is closed when the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
@@ -91,46 +100,20 @@ func (p *Process) ended() error {
 	return fmt.Errorf("%s: %w; it said:\n%s", p.Name, p.err, p.output.String())
 }
 
-// CPU is the time that all its threads have spent on a processor, in user and
-// kernel mode together, children that were waited for not included. Its
-// resolution is 10 ms.
-func (p *Process) CPU() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-	if err != nil {
-		return 0, fmt.Errorf("CPU time of %s: %w", p.Name, err)
-	}
-	// The second field, the command's name in parentheses, may hold anything.
-	_, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), " ")
-	fields := strings.Fields(rest)
-	const utime, stime = 14 - 3, 15 - 3 // proc(5) counts from 1, and two are gone
-	if len(fields) <= stime {
-		return 0, fmt.Errorf("CPU time of %s: /proc has %d fields", p.Name, len(fields))
-	}
-	var ticks int64
-	for _, f := range []string{fields[utime], fields[stime]} {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("CPU time of %s: %w", p.Name, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * tick, nil
+// transcript is what a program says, read while it does.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
-// Resident is its memory that is in RAM, bytes.
-func (p *Process) Resident() (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err != nil {
-		return 0, fmt.Errorf("memory of %s: %w", p.Name, err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("memory of %s: %w", p.Name, err)
-			}
-			return kb << 10, nil
-		}
-	}
-	return 0, fmt.Errorf("memory of %s: /proc does not say", p.Name)
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
 }
