@@ -124,7 +124,7 @@ func judge(f source, imp string) (complaints []string) {
 		complaints = append(complaints, "nothing imports a command")
 	case under(inner, "appliance") && !anyUnder(f.pkg, []string{"appliance", "cmd", "test", "bench"}):
 		complaints = append(complaints, "appliance imports everything and is imported by commands only")
-	case under(inner, "test") && !test && !under(f.pkg, "test"):
+	case under(inner, "test") && !test && !anyUnder(f.pkg, []string{"test", "bench"}):
 		complaints = append(complaints, "product code does not import tests")
 	case test:
 		// a test may introduce parties, as appliance does
