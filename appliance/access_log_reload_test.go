@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/configs"
+	"culvert/test/ports"
 )
 
 // loggingConfig is a listener whose flows go to a file.
@@ -49,7 +50,7 @@ func openHere(t *testing.T, path string) bool {
 func TestAccessLogsCloseWithTheirConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	a, b, c := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c")
-	port := freePorts(t, 1)[0]
+	port := ports.Free(t, 1)[0]
 	s := serve(t, loggingConfig(port, a, ""), time.Minute)
 	swap := func(yaml string) error { return s.Swap(t.Context(), configs.Source{YAML: yaml}) }
 

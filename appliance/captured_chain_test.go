@@ -10,6 +10,7 @@ import (
 
 	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/test/topology"
 )
 
@@ -21,9 +22,9 @@ func TestCapturedThroughInternalListeners(t *testing.T) {
 	for hops := 1; hops <= 3; hops++ {
 		t.Run(fmt.Sprintf("%d hops", hops), func(t *testing.T) {
 			origin := peer.Serve(t, listen(t), peer.Echo())
-			ports := freePorts(t, 2)
+			p := ports.Free(t, 2)
 			config := func(to string) string {
-				return strings.Replace(chainConfig(t, fmt.Sprint(ports[0]), to, hops), "bootstrap_extensions:", fmt.Sprintf(`
+				return strings.Replace(chainConfig(t, fmt.Sprint(p[0]), to, hops), "bootstrap_extensions:", fmt.Sprintf(`
 bootstrap_extensions:
 - name: culvert.tun
   typed_config:
@@ -49,7 +50,7 @@ bootstrap_extensions:
 				t.Error(err)
 			}
 
-			serve(t, config(fmt.Sprint(ports[1])), time.Minute)
+			serve(t, config(fmt.Sprint(p[1])), time.Minute)
 			if c, err := app.Dial("tcp", "203.0.113.1:80"); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("a port that is closed behind the hops: %v, %v; want ECONNREFUSED", c, err)
 			}

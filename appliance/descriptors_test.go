@@ -35,9 +35,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if n, err := w.dial(t).Read(make([]byte, 1)); err == nil {
 		t.Errorf("a third connection is served: %d bytes", n)
 	}
-	if got := s.value("listener.127.0.0.1_" + w.Front + ".downstream_global_cx_overflow"); got != 1 {
-		t.Errorf("overflow %d, want 1", got)
-	}
+	s.counts(t, map[string]int64{"listener.127.0.0.1_" + w.Front + ".downstream_global_cx_overflow": 1})
 	_ = first.Close()
 	eventually(t, "a place", func() bool { return s.n.connections.Load() == 1 })
 	if err := echoes(w.dial(t)); err != nil {

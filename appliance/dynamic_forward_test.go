@@ -21,6 +21,7 @@ import (
 	"culvert/proxy/accesslog"
 	"culvert/proxy/resolver"
 	"culvert/test/peer"
+	"culvert/test/ports"
 )
 
 // zone is a resolver that knows origin.test, and notes what it is asked for.
@@ -105,7 +106,7 @@ type dynamicWorld struct {
 }
 
 func newDynamicWorld(t *testing.T) *dynamicWorld {
-	w := &dynamicWorld{zone: &zone{}, front: freePorts(t, 1)[0], log: filepath.Join(t.TempDir(), "access.log"), urls: make(chan string, 16)}
+	w := &dynamicWorld{zone: &zone{}, front: ports.Free(t, 1)[0], log: filepath.Join(t.TempDir(), "access.log"), urls: make(chan string, 16)}
 	proxy := listen(t)
 	srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.urls <- r.RequestURI })}
 	done := make(chan struct{})

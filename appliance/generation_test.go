@@ -19,6 +19,7 @@ import (
 
 	"culvert/configs"
 	"culvert/test/peer"
+	"culvert/test/ports"
 )
 
 // tunnelTemplate is both halves of a tunnel in one process:
@@ -101,8 +102,8 @@ type tunnelWorld struct {
 func newTunnelWorld(t *testing.T) *tunnelWorld {
 	w := &tunnelWorld{t: t, dir: t.TempDir()}
 	certificates(t, w.dir)
-	ports := freePorts(t, 2)
-	w.Front, w.Gateway = ports[0], ports[1]
+	p := ports.Free(t, 2)
+	w.Front, w.Gateway = p[0], p[1]
 	return w
 }
 
@@ -301,9 +302,7 @@ func TestSwapUnderTransfer(t *testing.T) {
 		w.meets(letter)
 		h.goesOn(t)
 		x.flows(t)
-		if got := s.value("server.config_replaced"); got != int64(i+1) {
-			t.Errorf("server.config_replaced is %d, want %d", got, i+1)
-		}
+		s.counts(t, map[string]int64{"server.config_replaced": int64(i + 1)})
 	}
 	h.finish(t)
 	if got := s.value("listener_manager.total_listeners_draining"); got == 0 {
@@ -312,15 +311,11 @@ func TestSwapUnderTransfer(t *testing.T) {
 	x.finish(t)
 	eventually(t, "the replaced generations end", func() bool { return s.value("listener_manager.total_listeners_draining") == 0 })
 	w.meets('C')
-	for name, want := range map[string]int64{
+	s.counts(t, map[string]int64{
 		"listener_manager.listener_added": 2, "listener_manager.listener_modified": 0,
 		"cluster_manager.cluster_added": 2, "cluster_manager.cluster_modified": 2, "cluster_manager.active_clusters": 2,
 		"listener_manager.total_listeners_active": 2,
-	} {
-		if got := s.value(name); got != want {
-			t.Errorf("%s is %d, want %d", name, got, want)
-		}
-	}
+	})
 }
 
 // What cannot be used changes nothing and says why.
@@ -340,7 +335,7 @@ func TestSwapRefused(t *testing.T) {
 			"static_resources.listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster: route: unknown cluster 'nowhere'"},
 		{"a port that is taken, after one that is not", strings.Replace(w.config(other), fmt.Sprint(w.Gateway), portOf(taken.Addr().String()), 1),
 			`reload: listener "gateway": listen on ` + taken.Addr().String() + ": bind: address already in use"},
-		{"admin", admin(freePorts(t, 1)[0]) + w.config(other), "admin: the admin listens on -: a reload cannot move it (restart to change it)"},
+		{"admin", admin(ports.Free(t, 1)[0]) + w.config(other), "admin: the admin listens on -: a reload cannot move it (restart to change it)"},
 		{"tun", `bootstrap_extensions: [{name: tun, typed_config: {"@type": type.googleapis.com/culvert.v1.Tun}}]` + w.config(other),
 			"bootstrap_extensions: the TUN devices differ from the running ones: a reload cannot change them (restart to change them)"},
 	}
@@ -357,12 +352,7 @@ func TestSwapRefused(t *testing.T) {
 	}
 	x.flows(t)
 	x.finish(t)
-	if got := s.value("server.config_rejected"); got != int64(len(tests)) {
-		t.Errorf("server.config_rejected is %d, want %d", got, len(tests))
-	}
-	if got := s.value("server.config_replaced"); got != 0 {
-		t.Errorf("server.config_replaced is %d", got)
-	}
+	s.counts(t, map[string]int64{"server.config_rejected": int64(len(tests)), "server.config_replaced": 0})
 }
 
 // Reload reads the file again.
@@ -409,7 +399,7 @@ func TestSwapAddsAndRemoves(t *testing.T) {
 	origin := w.origin('A')
 	s := serve(t, w.config(origin), time.Minute)
 	old := w.Front
-	w.Front = freePorts(t, 1)[0]
+	w.Front = ports.Free(t, 1)[0]
 	if err := s.Swap(t.Context(), configs.Source{YAML: w.config(origin)}); err != nil {
 		t.Fatal(err)
 	}
@@ -418,7 +408,5 @@ func TestSwapAddsAndRemoves(t *testing.T) {
 		_ = c.Close()
 		t.Error("the removed listener still takes connections")
 	}
-	if got := s.value("listener_manager.listener_modified"); got != 1 {
-		t.Errorf("listener_modified is %d", got)
-	}
+	s.counts(t, map[string]int64{"listener_manager.listener_modified": 1})
 }

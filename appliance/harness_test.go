@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds what a test waits for; nothing that works takes so long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // served is an appliance that runs in this process until the test ends.
 type served struct {
@@ -163,18 +163,6 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// freePort was free a moment ago. Several at once differ.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		ln := listen(t)
-		defer ln.Close()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 func portOf(address string) string {
@@ -199,4 +187,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func (s *served) value(name string) int64 {
 	v, _ := s.stats.Value(name)
 	return v
+}
+
+// counts waits until each counter and gauge has its value: who is answered may
+// look before those who answered it have counted all they did.
+func (s *served) counts(t *testing.T, want map[string]int64) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for name, n := range want {
+		for s.value(name) != n && time.Now().Before(deadline) {
+			time.Sleep(2 * time.Millisecond)
+		}
+		if got := s.value(name); got != n {
+			t.Errorf("%s is %d, want %d", name, got, n)
+		}
+	}
 }

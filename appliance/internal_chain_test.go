@@ -10,6 +10,7 @@ import (
 
 	"culvert/proxy/network"
 	"culvert/test/peer"
+	"culvert/test/ports"
 )
 
 // chainConfig is a kernel listener, hops internal listeners behind it, each
@@ -65,7 +66,7 @@ func TestInternalChain(t *testing.T) {
 	for hops := range 4 {
 		t.Run(fmt.Sprintf("%d hops", hops), func(t *testing.T) {
 			origin := peer.Serve(t, listen(t), peer.Exchange(down, up))
-			front := fmt.Sprint(freePorts(t, 1)[0])
+			front := fmt.Sprint(ports.Free(t, 1)[0])
 			s := serve(t, chainConfig(t, front, portOf(origin.Addr()), hops), time.Minute)
 			c, err := net.Dial("tcp", "127.0.0.1:"+front)
 			if err != nil {
@@ -79,9 +80,7 @@ func TestInternalChain(t *testing.T) {
 				t.Errorf("origin: %v", err)
 			}
 			for i := range hops {
-				if got := s.value(fmt.Sprintf("tcp.inner%d.downstream_cx_total", i+1)); got != 1 {
-					t.Errorf("%d flows through inner%d, want 1", got, i+1)
-				}
+				s.counts(t, map[string]int64{fmt.Sprintf("tcp.inner%d.downstream_cx_total", i+1): 1})
 			}
 		})
 	}
@@ -92,9 +91,9 @@ func TestInternalChain(t *testing.T) {
 func TestInternalChainRefused(t *testing.T) {
 	for hops := range 4 {
 		t.Run(fmt.Sprintf("%d hops", hops), func(t *testing.T) {
-			ports := freePorts(t, 2)
-			s := serve(t, chainConfig(t, fmt.Sprint(ports[0]), fmt.Sprint(ports[1]), hops), time.Minute)
-			if err := connectAndRead(loopback(ports[0])); !network.IsReset(err) {
+			p := ports.Free(t, 2)
+			s := serve(t, chainConfig(t, fmt.Sprint(p[0]), fmt.Sprint(p[1]), hops), time.Minute)
+			if err := connectAndRead(loopback(p[0])); !network.IsReset(err) {
 				t.Errorf("the application is told %v, want a reset", err)
 			}
 			eventually(t, "the flows end", func() bool { return s.flows.Len() == 0 })
@@ -130,7 +129,7 @@ func TestInternalChainReset(t *testing.T) {
 	t.Run("origin", func(t *testing.T) {
 		sent := peer.Stream{Seed: 3, Size: 1 << 20}
 		origin := peer.Serve(t, listen(t), peer.SendAndReset(sent))
-		front := freePorts(t, 1)[0]
+		front := ports.Free(t, 1)[0]
 		serve(t, chainConfig(t, fmt.Sprint(front), portOf(origin.Addr()), 2), time.Minute)
 		c, err := net.Dial("tcp", loopback(front))
 		if err != nil {
@@ -144,7 +143,7 @@ func TestInternalChainReset(t *testing.T) {
 	})
 	t.Run("application", func(t *testing.T) {
 		origin := peer.Serve(t, listen(t), peer.AwaitReset())
-		front := freePorts(t, 1)[0]
+		front := ports.Free(t, 1)[0]
 		serve(t, chainConfig(t, fmt.Sprint(front), portOf(origin.Addr()), 2), time.Minute)
 		c, err := net.Dial("tcp", loopback(front))
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"culvert/appliance/admin"
 	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/test/topology"
 )
 
@@ -20,7 +21,7 @@ const oneRequestEach = `{envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
 // K07: an internal listener has no socket to stop: while all others refuse, what
 // is open still finds it, and makes connections to it.
 func TestK07DrainedListenersAreReachedInside(t *testing.T) {
-	p := freePorts(t, 2)
+	p := ports.Free(t, 2)
 	text := render(t, httpChain, map[string]any{
 		"KB": 64, "Front": p[0], "Gateway": p[1], "Origin": echoHTTP2(t),
 		"HCM": hcmType, "Router": routerFilter, "HTTP2": http2Options,
@@ -51,12 +52,10 @@ func TestK07DrainedListenersAreReachedInside(t *testing.T) {
 	if status := ask(); status != 200 {
 		t.Errorf("after: %d", status)
 	}
-	if got := s.value("listener.envoy_internal_inner.downstream_cx_total"); got != before+1 {
-		t.Errorf("%d connections inside, want %d", got, before+1)
-	}
-	if got := s.value("listener_manager.listener_stopped"); got != 2 {
-		t.Errorf("listener_manager.listener_stopped %d, want the two with sockets", got)
-	}
+	s.counts(t, map[string]int64{
+		"listener.envoy_internal_inner.downstream_cx_total": before + 1,
+		"listener_manager.listener_stopped":                 2, // the two with sockets
+	})
 }
 
 // K07: a TUN captures into an internal listener, and goes on when listeners are
@@ -136,15 +135,12 @@ func TestN06TunnelDuringDrain(t *testing.T) {
 func TestN06BoundDuringDrain(t *testing.T) {
 	w := newDirectWorld(t, peer.Echo())
 	s := serve(t, strings.Replace(w.config, "stat_prefix: direct\n", "stat_prefix: direct\n          max_downstream_connection_duration: 0.5s\n", 1), time.Hour)
-	c := w.dial(t)
-	if err := echoes(c); err != nil {
-		t.Fatal(err)
-	}
+	w.dial(t)
+	const ended = "tcp.direct.max_downstream_connection_duration"
+	eventually(t, "the flow is there, or was", func() bool { return s.flows.Len() == 1 || s.value(ended) == 1 })
 	s.drain()
 	if err := s.wait(t); err != nil {
 		t.Error(err)
 	}
-	if got := s.value("tcp.direct.max_downstream_connection_duration"); got != 1 {
-		t.Errorf("tcp.direct.max_downstream_connection_duration %d, want 1", got)
-	}
+	s.counts(t, map[string]int64{ended: 1})
 }

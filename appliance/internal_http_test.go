@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"culvert/proxy/network"
+	"culvert/test/ports"
 
 	"golang.org/x/net/http2"
 )
@@ -76,7 +77,7 @@ func http2Client() *http.Client {
 func TestK02K13HTTPThroughInternalTunnel(t *testing.T) {
 	for _, kb := range []int{0, 1, 5, 128, 8192} { // 0: the default
 		t.Run(fmt.Sprintf("K02K13 %d KiB", kb), func(t *testing.T) {
-			p := freePorts(t, 2)
+			p := ports.Free(t, 2)
 			text := render(t, httpChain, map[string]any{
 				"KB": kb, "Front": p[0], "Gateway": p[1], "Origin": echoHTTP2(t),
 				"HCM": hcmType, "Router": routerFilter, "HTTP2": http2Options,
@@ -100,14 +101,10 @@ func TestK02K13HTTPThroughInternalTunnel(t *testing.T) {
 					t.Errorf("the origin was told %q", loop)
 				}
 			}
-			for name, want := range map[string]int64{
+			s.counts(t, map[string]int64{
 				"listener.envoy_internal_inner.downstream_cx_total": 1, "cluster.inner.upstream_cx_total": 1,
 				"http.gateway.downstream_rq_total": 1, "cluster.inner.upstream_rq_total": 2,
-			} {
-				if got := s.value(name); got != want {
-					t.Errorf("%s %d, want %d", name, got, want)
-				}
-			}
+			})
 		})
 	}
 }
@@ -130,7 +127,7 @@ func echoHTTP2(t *testing.T) (port string) {
 // A connection manager whose route leads back to it through an internal
 // endpoint: the requests count their hops, though they share one connection.
 func TestLoopThroughHTTP(t *testing.T) {
-	p := freePorts(t, 2)
+	p := ports.Free(t, 2)
 	text := render(t, httpChain, map[string]any{
 		"KB": 64, "Front": p[0], "Gateway": p[1], "Origin": 1, "HCM": hcmType, "Router": routerFilter, "HTTP2": http2Options,
 	})
@@ -153,7 +150,5 @@ func TestLoopThroughHTTP(t *testing.T) {
 	if status := res.Header.Get("Proxy-Status"); res.StatusCode != 502 || !strings.Contains(status, "error=proxy_loop_detected") {
 		t.Errorf("status %d, Proxy-Status %q", res.StatusCode, status)
 	}
-	if got := s.value("http.inner.downstream_rq_total"); got != network.MaxHops {
-		t.Errorf("%d requests went round, want %d", got, network.MaxHops)
-	}
+	s.counts(t, map[string]int64{"http.inner.downstream_rq_total": network.MaxHops})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/proxy/network"
+	"culvert/test/ports"
 )
 
 // A listener whose tcp_proxy leads back to it: whoever comes is refused after
@@ -15,7 +16,7 @@ import (
 //
 //	front ─▶ inner1 ─▶ inner2 ─▶ inner1 ─▶ …
 func TestLoopInProcess(t *testing.T) {
-	front := freePorts(t, 1)[0]
+	front := ports.Free(t, 1)[0]
 	text := chainConfig(t, fmt.Sprint(front), "1", 2)
 	text = strings.Replace(text, "{socket_address: {address: 127.0.0.1, port_value: 1}}", "{envoy_internal_address: {server_listener_name: inner1}}", 1)
 	text = strings.ReplaceAll(text, "stat_prefix: inner", "max_connect_attempts: 5\n          stat_prefix: inner")
@@ -31,23 +32,19 @@ func TestLoopInProcess(t *testing.T) {
 			t.Errorf("verdict %q, cause %q", snap.Verdict, snap.Cause)
 		}
 	}
-	for name, want := range map[string]int64{
+	s.counts(t, map[string]int64{
 		"tcp.inner1.downstream_cx_total":                              3 * network.MaxHops,
 		"tcp.inner2.downstream_cx_total":                              3 * network.MaxHops,
 		"listener.envoy_internal_inner1.downstream_cx_total":          3 * (network.MaxHops + 1),
 		"listener.envoy_internal_inner1.downstream_cx_active":         0,
 		"cluster.behind_inner2.upstream_cx_connect_attempts_exceeded": 0,
-	} {
-		if got := s.value(name); got != want {
-			t.Errorf("%s %d, want %d", name, got, want)
-		}
-	}
+	})
 }
 
 // A chain of different listeners is no loop, whatever its length.
 func TestLongChainIsNoLoop(t *testing.T) {
 	origin := greeter(t)
-	front := freePorts(t, 1)[0]
+	front := ports.Free(t, 1)[0]
 	serve(t, chainConfig(t, fmt.Sprint(front), portOf(origin), 3*network.MaxHops), time.Minute)
 	if err := connectAndRead(loopback(front)); err != nil {
 		t.Error(err)
@@ -105,7 +102,7 @@ func TestLoopAcrossGateways(t *testing.T) {
 		{"both", proxied, terminated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := freePorts(t, 4)
+			p := ports.Free(t, 4)
 			start := func(front, port, next int, route string) *served {
 				return serve(t, render(t, passer, map[string]any{"Front": front, "Port": port, "Next": next, "Tunnel": tunnelTo, "Route": route}), time.Minute)
 			}

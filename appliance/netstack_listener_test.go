@@ -12,6 +12,7 @@ import (
 	"culvert/proxy/network"
 	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/test/topology"
 )
 
@@ -101,9 +102,9 @@ type boundWorld struct {
 }
 
 func newBoundWorld(t *testing.T, target, origin string) boundWorld {
-	ports := freePorts(t, 2)
+	p := ports.Free(t, 2)
 	host, port, _ := net.SplitHostPort(origin)
-	return boundWorld{Device: "device: NONE", Target: target, OriginHost: host, OriginPort: port, Front: ports[0], Gateway: ports[1]}
+	return boundWorld{Device: "device: NONE", Target: target, OriginHost: host, OriginPort: port, Front: p[0], Gateway: p[1]}
 }
 
 // Without a device, and without any privilege: payload whose CONNECT names a
@@ -124,9 +125,7 @@ func TestDeviceNone(t *testing.T) {
 			if inner[0].LocalAddress.String() != target {
 				t.Fatalf("flows inside: %v", inner)
 			}
-			if got := s.value("cluster.asked.upstream_cx_total"); got != 1 {
-				t.Errorf("cluster.asked.upstream_cx_total %d", got)
-			}
+			s.counts(t, map[string]int64{"cluster.asked.upstream_cx_total": 1})
 		})
 	}
 }
@@ -293,9 +292,7 @@ func TestBoundAddressFromNamespace(t *testing.T) {
 	if _, err := app.Dial("tcp", "198.18.0.10:81"); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a port that is not bound: %v, want refused", err)
 	}
-	if got := s.value("listener.envoy_internal_inside.downstream_cx_total"); got != 2 {
-		t.Errorf("%d flows inside, want 2", got)
-	}
+	s.counts(t, map[string]int64{"listener.envoy_internal_inside.downstream_cx_total": 2})
 	// The same addresses as a tunnel's target, in the same process.
 	if err := echoedByte(loopback(w.Front)); err != nil {
 		t.Errorf("by a tunnel: %v", err)

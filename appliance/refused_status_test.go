@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"culvert/test/peer"
+	"culvert/test/ports"
 )
 
 // refusedChain asks a proxy that says no, in each way there is:
@@ -73,7 +74,7 @@ func TestRefusedConnectStatusIsPassedBack(t *testing.T) {
 			if two {
 				proxy = peer.NewGateway(t, listen(t), nil, no)
 			}
-			p := freePorts(t, 1)
+			p := ports.Free(t, 1)
 			serve(t, render(t, refusedChain, map[string]any{
 				"Front": p[0], "Proxy": portOf(proxy.Addr()), "Old": portOf(old.Addr()), "Two": two,
 				"HCM": hcmType, "Router": routerFilter, "HTTP2": http2Options,

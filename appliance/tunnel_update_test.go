@@ -11,6 +11,7 @@ import (
 	"culvert/configs"
 	"culvert/proxy/codec"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/tunnel"
 	"culvert/tunnel/tunneltest"
 )
@@ -64,7 +65,7 @@ func TestG16NewHeadersAfterSwap(t *testing.T) {
 	tunneltest.ForEachMode(t, func(t *testing.T, m tunnel.Mode) {
 		asked := make(chan string, 2)
 		gw := tunneltest.NewGateway(t, m, func(r *peer.Request) { asked <- r.Get("x-day"); peer.EchoTunnel()(r) })
-		front := freePorts(t, 1)[0]
+		front := ports.Free(t, 1)[0]
 		s := serve(t, tunnelConfig(front, gw, "monday"), time.Minute)
 		app := func() net.Conn {
 			c, err := net.Dial("tcp", loopback(front))

@@ -14,6 +14,7 @@ import (
 	"culvert/netstack/tundev"
 	"culvert/proxy/network"
 	"culvert/test/need"
+	"culvert/test/ports"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,7 +85,7 @@ func TestRelayedEnds(t *testing.T) {
 			defer l.Close()
 			n := newNamespace(t)
 			serve(t, n.openTUN(t, tundev.Options{Name: "culvert0"}), relayTo(l.Addr().String()), nil)
-			conn, err := n.connect(target(kernel4, 1), 5*time.Second)
+			conn, err := n.connect(target(kernel4, 1), patience)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,14 +141,9 @@ func late(t *testing.T, from, to *net.TCPConn, data []byte) {
 // The gateway's own words: a refused dial is a refused connect.
 func TestRelayRefused(t *testing.T) {
 	need.TUN(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // nothing listens there
 	n := newNamespace(t)
-	serve(t, n.openTUN(t, tundev.Options{Name: "culvert0"}), relayTo(l.Addr().String()), nil)
-	if _, err := n.connect(target(kernel6, 1), 5*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+	serve(t, n.openTUN(t, tundev.Options{Name: "culvert0"}), relayTo(ports.Closed(t)), nil)
+	if _, err := n.connect(target(kernel6, 1), patience); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("connect: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"culvert/configs/field"
 	"culvert/proxy/network"
 	"culvert/test/need"
+	"culvert/test/ports"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -91,7 +92,7 @@ func TestUpstreamBindConfig(t *testing.T) {
 
 // A pooled connection is bound as well, and a port that is chosen is kept.
 func TestUpstreamBindConfigOfRequests(t *testing.T) {
-	port := freePort(t)
+	port := uint32(ports.Free(t, 1)[0])
 	srv := serveScript(t, func(int, int) []byte { return okAnswer })
 	from := &corev3.BindConfig{SourceAddress: source("127.0.0.9", port)}
 	c := start(t, boundCluster(srv.addr, from), nil)
@@ -104,17 +105,6 @@ func TestUpstreamBindConfigOfRequests(t *testing.T) {
 	if got := i.Upstream().LocalAddress; got.Host() != "127.0.0.9" || uint32(got.Port()) != port {
 		t.Errorf("from %v, want 127.0.0.9:%d", got, port)
 	}
-}
-
-// freePort was free a moment ago, on 127.0.0.9.
-func freePort(t *testing.T) uint32 {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.9:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return uint32(ln.Addr().(*net.TCPAddr).Port)
 }
 
 // A source that cannot be had is a failure of ours, not of the endpoint.

@@ -15,6 +15,7 @@ import (
 
 	"culvert/proxy/network"
 	"culvert/proxy/transport"
+	"culvert/test/ports"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -83,15 +84,10 @@ func TestOpenSocket(t *testing.T) {
 
 // E21: a refused connect keeps the kernel's word.
 func TestE21Refused(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := ports.Closed(t)
 	c := start(t, static1(addr), nil)
 	i := info()
-	_, _, err = c.Open(t.Context(), i)
+	_, _, err := c.Open(t.Context(), i)
 	if network.ReasonFor(err) != network.ReasonConnectionRefused || network.FlagFor(err) != network.FlagUF {
 		t.Errorf("%v: reason %v, flag %v", err, network.ReasonFor(err), network.FlagFor(err))
 	}

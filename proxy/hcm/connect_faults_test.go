@@ -8,6 +8,7 @@ import (
 
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
+	"culvert/test/ports"
 	"culvert/tunnel"
 )
 
@@ -26,7 +27,7 @@ func TestFB37ConnectTargetWins(t *testing.T) {
 		g := gatewayTo(t, m, setup{cluster: byAuthority}, "")
 		g.origin = target
 		c := g.dialFor(m.Proto)
-		mustWrite(t, c, "CONNECT "+target+" HTTP/1.1\r\nHost: "+closedPort(t)+"\r\n\r\n")
+		mustWrite(t, c, "CONNECT "+target+" HTTP/1.1\r\nHost: "+ports.Closed(t)+"\r\n\r\n")
 		if head := readHead(t, c); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
 			t.Fatalf("head %q", head)
 		}
@@ -65,7 +66,7 @@ func TestFB38NoConnectRoute(t *testing.T) {
 	forSome(t, connects, func(t *testing.T, m tunnel.Mode) {
 		for _, listener := range []string{"one listener", "another"} {
 			t.Run(listener, func(t *testing.T) {
-				g := gatewayTo(t, m, setup{routes: directRoute}, closedPort(t))
+				g := gatewayTo(t, m, setup{routes: directRoute}, ports.Closed(t))
 				cc := g.speak(m.Proto)
 				s := request(t, cc, connect())
 				if res := answered(t, s); res.Status != 404 {
@@ -105,7 +106,7 @@ func TestFB39ConnectWithBody(t *testing.T) {
 			"length":  "Content-Length: 5\r\n\r\nhello",
 		} {
 			t.Run(name, func(t *testing.T) {
-				g := gatewayTo(t, m, setup{routes: terminateRoute + "," + directRoute}, closedPort(t))
+				g := gatewayTo(t, m, setup{routes: terminateRoute + "," + directRoute}, ports.Closed(t))
 				c := g.dialFor(m.Proto)
 				mustWrite(t, c, "CONNECT foo.lyft.com:80 HTTP/1.1\r\nHost: foo.lyft.com:80\r\n"+fields)
 				head := readHead(t, c)

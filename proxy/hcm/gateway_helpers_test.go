@@ -113,17 +113,6 @@ func serveTCP(t *testing.T, address string, fn func(*net.TCPConn)) string {
 	return ln.Addr().String()
 }
 
-// closedPort is an address of the loopback at which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	return ln.Addr().String()
-}
-
 // wants checks the records of all exchanges, which are over or soon will be;
 // then there is no log any more. They are DownstreamEnd unless they say another
 // type, of the mode's version, and an endpoint is called origin.

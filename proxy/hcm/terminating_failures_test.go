@@ -9,6 +9,7 @@ import (
 
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
+	"culvert/test/ports"
 	"culvert/tunnel"
 )
 
@@ -39,7 +40,7 @@ func (g *gateway) refused(req *codec.Request, status int, body, token string) {
 func TestE21EveryMode(t *testing.T) {
 	const reason = "remote connection failure, transport failure reason: delayed connect error: Connection refused"
 	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		g := gatewayTo(t, m, setup{}, closedPort(t))
+		g := gatewayTo(t, m, setup{}, ports.Closed(t))
 		g.refused(asks(m), 503, resetReason+reason, "connection_refused")
 		g.wants("503 UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused} 0 167 origin")
 		g.counted(map[string]int64{

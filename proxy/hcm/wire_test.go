@@ -24,6 +24,7 @@ import (
 	"culvert/proxy/codec"
 	"culvert/proxy/codec/h2"
 	"culvert/proxy/network"
+	"culvert/test/ports"
 	"culvert/tunnel"
 )
 
@@ -94,13 +95,7 @@ func TestE01OnTheWire(t *testing.T) {
 }
 
 func TestE21OnTheWire(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
-	w := serve(t, with(terminateRoute, ""), dials(addr), true)
+	w := serve(t, with(terminateRoute, ""), dials(ports.Closed(t)), true)
 	pr, pw := io.Pipe() // a client whose direction stays open
 	defer pw.Close()
 	res := w.do(w.xnet(), "CONNECT", "foo.lyft.com:80", pr)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"culvert/test/ports"
 )
 
 // socketPair is two ends of one loopback TCP connection: ours as a Socket, the
@@ -95,12 +97,7 @@ func TestSocketUnsent(t *testing.T) {
 }
 
 func TestReasonOfKernelErrors(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
+	addr := ports.Closed(t)
 	_, refused := net.Dial("tcp", addr)
 	expired, cancel := context.WithDeadline(context.Background(), time.Unix(1, 0))
 	defer cancel()

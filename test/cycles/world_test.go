@@ -12,6 +12,7 @@ import (
 
 	"culvert/proxy/codec"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/test/topology"
 	"culvert/tunnel"
 )
@@ -80,9 +81,9 @@ func newWorld(t *testing.T, dir, origin string, app *topology.Host) *world {
 		CA: filepath.Join(dir, "ca.pem"), Crt: filepath.Join(dir, "gw.pem"), Key: filepath.Join(dir, "gw.key"),
 	}
 	modes := tunnel.Modes()
-	ports := freePorts(t, 2*len(modes))
+	p := ports.Free(t, 2*len(modes))
 	for i, m := range modes {
-		w.Ways = append(w.Ways, way{Mode: m, Front: ports[2*i], Gateway: ports[2*i+1]})
+		w.Ways = append(w.Ways, way{Mode: m, Front: p[2*i], Gateway: p[2*i+1]})
 	}
 	if app != nil {
 		w.Netns = app.Path()
@@ -114,21 +115,6 @@ func writeCertificates(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// freePorts were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		ln, err := net.Listen("tcp", loopback+":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close() // none is free twice
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
-	}
-	return ports
 }
 
 var config = template.Must(template.New("").Parse(`
