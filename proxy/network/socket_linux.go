@@ -20,6 +20,7 @@ type Socket struct {
 
 	once   sync.Once
 	reader chunkReader // owned by the one goroutine that reads
+	writer vectorWriter
 
 	wroteEnd atomic.Bool // our sending direction was ended
 }
@@ -43,7 +44,7 @@ func NewSocket(c net.Conn) (*Socket, error) {
 	}
 	sock := &Socket{Conn: c, raw: raw}
 	_, sock.tcp = c.(*net.TCPConn)
-	sock.reader.try = sock.reader.read
+	sock.reader.try, sock.writer.try = sock.reader.read, sock.writer.write
 	return sock, nil
 }
 
@@ -66,26 +67,6 @@ func (s *Socket) Abort(cause error) {
 		}
 		_ = s.Conn.Close()
 	})
-}
-
-// ReadChunk waits for bytes holding no buffer.
-func (s *Socket) ReadChunk() (*Chunk, error) {
-	r := &s.reader
-	if err := s.raw.Read(r.try); err != nil {
-		return nil, err
-	}
-	c, n, err := r.chunk, r.n, r.err
-	r.chunk = nil
-	switch {
-	case err != nil:
-		c.Release()
-		return nil, wrapKernel(err)
-	case n == 0:
-		c.Release()
-		return nil, s.endOfInput()
-	}
-	c.Data = c.Space()[:n]
-	return c, nil
 }
 
 // Read is net.Conn's, with a reset told as one.
@@ -115,38 +96,6 @@ func (s *Socket) endOfInput() error {
 
 // tcpClose is TCP_CLOSE of the kernel's enum (net/tcp_states.h).
 const tcpClose = 7
-
-// chunkReader is the one reader's state, so that a read makes no closure.
-type chunkReader struct {
-	try   func(fd uintptr) bool
-	chunk *Chunk
-	n     int
-	err   error
-}
-
-// read is try: false means wait, holding no chunk.
-func (r *chunkReader) read(fd uintptr) bool {
-	r.chunk = NewChunk(ChunkLarge)
-	for {
-		r.n, r.err = unix.Read(int(fd), r.chunk.Space())
-		if r.err != unix.EINTR {
-			break
-		}
-	}
-	if r.err == unix.EAGAIN {
-		r.chunk.Release()
-		r.chunk = nil
-		return false
-	}
-	return true
-}
-
-// WriteChunk writes the whole chunk.
-func (s *Socket) WriteChunk(c *Chunk) error {
-	defer c.Release()
-	_, err := s.Conn.Write(c.Data)
-	return err
-}
 
 // Unsent is the number of bytes the peer has not acknowledged.
 func (s *Socket) Unsent() int {

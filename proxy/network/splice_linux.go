@@ -89,7 +89,7 @@ func (in *spliceIn) fill(fd uintptr) bool {
 	if in.pipe == nil {
 		return in.fillChunk(fd)
 	}
-	in.n, in.err = splice(int(fd), in.pipe.w, pipeLarge)
+	in.n, in.err = spliceNow(fd, uintptr(in.pipe.w), pipeLarge)
 	if in.err == nil && in.n > 0 {
 		return true
 	}
@@ -136,7 +136,7 @@ type spliceOut struct {
 // drain is try: false means that the socket takes no more for now.
 func (out *spliceOut) drain(fd uintptr) bool {
 	for out.left > 0 {
-		n, err := splice(out.pipe.r, int(fd), out.left)
+		n, err := spliceNow(uintptr(out.pipe.r), fd, out.left)
 		switch {
 		case err == unix.EAGAIN:
 			return false
@@ -151,15 +151,4 @@ func (out *spliceOut) drain(fd uintptr) bool {
 		out.count(n)
 	}
 	return true
-}
-
-// splice never waits: not for the pipe, and not for the socket, which is
-// non-blocking.
-func splice(from, to, n int) (int, error) {
-	for {
-		moved, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
-			return int(max(moved, 0)), err
-		}
-	}
 }

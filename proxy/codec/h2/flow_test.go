@@ -243,10 +243,15 @@ func TestSendersTakeTurns(t *testing.T) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	finished := 0
+	var begin sync.WaitGroup // none is ahead because it was opened first
+	begin.Add(1)
 	for i := range senders {
 		st := open(t, cc)
 		ss := next(t, streams)
-		wg.Go(func() { _, _ = st.Write(make([]byte, each)) })
+		wg.Go(func() {
+			begin.Wait()
+			_, _ = st.Write(make([]byte, each))
+		})
 		wg.Go(func() {
 			buf := make([]byte, 64<<10)
 			for {
@@ -271,6 +276,7 @@ func TestSendersTakeTurns(t *testing.T) {
 			}
 		})
 	}
+	begin.Done()
 	wg.Wait()
 }
 

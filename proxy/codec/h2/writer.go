@@ -36,32 +36,16 @@ type writer struct {
 	broken          bool      // a write failed
 
 	// owned by whoever holds the writer
-	conn net.Conn // raw socket for writev; nil: one contiguous Write
-	dst  net.Conn
-	iov  net.Buffers
-	vec  net.Buffers // iov as net.Buffers consumes it
-	hdrs []byte
+	socket *network.Socket // for writev; nil: one contiguous Write
+	dst    net.Conn
+	iov    net.Buffers
+	hdrs   []byte
 }
 
 func (w *writer) init(c *conn) {
 	w.flusher.L, w.drained.L = &c.mu, &c.mu
 	w.own.cond = &w.flusher
-	w.dst, w.conn = c.nc, rawSocket(c.nc)
-}
-
-// rawSocket is the kernel socket beneath observers, on which package net knows
-// writev; nil if there is none.
-func rawSocket(c network.Conn) net.Conn {
-	for {
-		if s, ok := c.(*network.Socket); ok {
-			return s.Conn
-		}
-		u, ok := c.(network.Unwrapper)
-		if !ok {
-			return nil
-		}
-		c = u.Unwrap()
-	}
+	w.dst, w.socket = c.nc, network.WriteSocket(c.nc)
 }
 
 // flushedLocked reports that nothing more will come out of the writer.
@@ -210,10 +194,8 @@ func (w *writer) gather(head []byte, st *stream, p []byte, maxFrame int) {
 // as pooled chunks allow, so that TLS sees whole batches.
 func (w *writer) write() error {
 	defer clear(w.iov) // hold on to no sender's bytes
-	if w.conn != nil {
-		w.vec = w.iov
-		_, err := w.vec.WriteTo(w.conn)
-		return err
+	if w.socket != nil {
+		return w.socket.WriteBuffers(w.iov)
 	}
 	size := 0
 	for _, b := range w.iov {
