@@ -37,6 +37,9 @@ const (
 	hostPending
 )
 
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
 func target(family netip.Addr, host byte) netip.AddrPort {
 	ip := netip.AddrFrom4([4]byte{203, 0, 113, host})
 	if family.Is6() {
