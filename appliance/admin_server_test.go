@@ -66,7 +66,7 @@ func TestAdminOfRunning(t *testing.T) {
 	}
 	for _, want := range []string{
 		"server.live: 1", "server.state: 0", "server.total_connections: 0", "server.uptime: ", "server.concurrency: ",
-		"server.version: " + fmt.Sprint(0x306942), "server.memory_allocated: ", "server.memory_heap_size: ",
+		"server.version: " + fmt.Sprint(0x306942), "server.memory_allocated: ", "server.memory_heap_size: ", "server.goroutines: ",
 		"server.initialization_time_ms: ", "server.config_replaced: 0", "server.config_rejected: 0",
 		"listener_manager.listener_added: 1", "listener_manager.total_listeners_active: 1", "listener_manager.total_listeners_draining: 0",
 		"listener_manager.workers_started: 1", "cluster_manager.cluster_added: 1", "cluster_manager.active_clusters: 1",

@@ -135,6 +135,7 @@ func (a *Appliance) exportServer() (remove func()) {
 		"days_until_first_cert_expiring": func() int64 { return a.generation().secrets.DaysUntilFirstExpiry() },
 		"memory_allocated":               func() int64 { return memory("/memory/classes/heap/objects:bytes") },
 		"memory_heap_size":               func() int64 { return memory("/memory/classes/total:bytes") },
+		"goroutines":                     func() int64 { return int64(runtime.NumGoroutine()) },
 	})
 	export("listener_manager.", map[string]func() int64{
 		"total_listeners_active":   func() int64 { active, _ := a.listenerCounts(); return active },
