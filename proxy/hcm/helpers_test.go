@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -259,4 +260,19 @@ func mustWrite(t *testing.T, w io.Writer, s string) {
 }
 
 // soon is the patience of tests that wait for another goroutine.
-const soon = 10 * time.Second
+const soon = time.Minute
+
+// inTime runs body with ever more time for what it bounds, until it reports that
+// what has to come before the end of that time did: a machine may be slow.
+func inTime(t *testing.T, body func(t *testing.T, d time.Duration) bool) {
+	t.Helper()
+	for _, d := range []time.Duration{200 * time.Millisecond, 2 * time.Second, 8 * time.Second} {
+		if body(t, d) {
+			return
+		}
+	}
+	t.Error("what has to come first never came in time")
+}
+
+// seconds is d in a configuration.
+func seconds(d time.Duration) string { return fmt.Sprintf("%gs", d.Seconds()) }

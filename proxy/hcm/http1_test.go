@@ -64,9 +64,7 @@ func TestE01HTTP1(t *testing.T) {
 			if [32]byte(sum.Sum(nil)) != sha256.Sum256(payload) {
 				t.Error("the echo differs")
 			}
-			if n := w.stat("downstream_cx_http1_total"); n != 1 {
-				t.Errorf("downstream_cx_http1_total %d, want 1", n)
-			}
+			reaches(t, w.store, "http.in.downstream_cx_http1_total", 1)
 		})
 	}
 }
@@ -101,9 +99,7 @@ func TestD01HTTP1RefusedConnectCloses(t *testing.T) {
 	if rest, _ := io.ReadAll(br); strings.Contains(string(rest), "hello") {
 		t.Error("bytes behind a refused CONNECT were served as a request")
 	}
-	if n := w.stat("downstream_rq_total"); n != 1 {
-		t.Errorf("downstream_rq_total %d, want 1", n)
-	}
+	reaches(t, w.store, "http.in.downstream_rq_total", 1)
 }
 
 // Plain requests follow each other on one connection; the client may be of
@@ -119,10 +115,6 @@ func TestPlainHTTP1(t *testing.T) {
 			t.Fatalf("%d %q %v", res.StatusCode, body, err)
 		}
 	}
-	if n := w.stat("downstream_cx_http1_total"); n != 1 {
-		t.Errorf("downstream_cx_http1_total %d, want 1", n)
-	}
-	if n := w.stat("downstream_rq_http1_total"); n != 3 {
-		t.Errorf("downstream_rq_http1_total %d, want 3", n)
-	}
+	reaches(t, w.store, "http.in.downstream_cx_http1_total", 1)
+	reaches(t, w.store, "http.in.downstream_rq_http1_total", 3)
 }

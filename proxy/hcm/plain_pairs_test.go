@@ -157,7 +157,8 @@ func TestPlainHTTP1Smuggling(t *testing.T) {
 // that does not answer in time.
 func TestPlainPairsUpstreamFails(t *testing.T) {
 	forPairs(t, func(t *testing.T, p pair) {
-		w, cc := plain(t, p, strings.Replace(plainRoute, "cluster: c", "cluster: c, timeout: 0.5s", 1), func(s codec.ServerStream) {
+		const slow = `{match: {prefix: "/slow"}, route: {cluster: c, timeout: 0.2s}},`
+		w, cc := plain(t, p, slow+plainRoute, func(s codec.ServerStream) {
 			switch s.Request().Path {
 			case "/reset":
 				s.Reset(codec.CodeCancel, nil)

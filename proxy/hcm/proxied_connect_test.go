@@ -128,12 +128,26 @@ func TestProxiedConnectResets(t *testing.T) {
 // The cluster bounds how long a tunnel lives, whichever its version is.
 func TestProxiedConnectMaxDuration(t *testing.T) {
 	forSecurePairs(t, every, func(t *testing.T, p pair) {
-		bound := setup{cluster: `"common_http_protocol_options":{"max_stream_duration":"0.2s"}`}
-		g, down, up := proxied(t, p, bound)
-		mustReset(t, down)
-		mustReset(t, up)
-		g.wants("200 UMSDR upstream_max_stream_duration_reached 0 0 origin")
-		g.counted(map[string]int64{"upstream_rq_max_duration_reached": 1, "downstream_rq_tx_reset": 1})
+		inTime(t, func(t *testing.T, d time.Duration) bool {
+			up := make(chan error, 1)
+			bound := setup{cluster: `"common_http_protocol_options":{"max_stream_duration":"` + seconds(d) + `"}`}
+			g := proxies(t, p, bound, serving(p.up, func(s codec.ServerStream) {
+				_ = s.WriteResponse(&codec.Response{Status: 200})
+				_, err := s.Read(make([]byte, 1))
+				up <- err
+			}))
+			down := request(t, g.speak(p.down), asks(g.mode))
+			if answered(t, down).Status != 200 {
+				return false
+			}
+			mustReset(t, down)
+			if err := received(t, up); !network.IsReset(err) {
+				t.Errorf("the upstream read %v, want a reset", err)
+			}
+			g.wants("200 UMSDR upstream_max_stream_duration_reached 0 0 origin")
+			g.counted(map[string]int64{"upstream_rq_max_duration_reached": 1, "downstream_rq_tx_reset": 1})
+			return true
+		})
 	})
 }
 

@@ -40,13 +40,7 @@ func TestRequestHeadersTimeout(t *testing.T) {
 		}
 		_ = r.c.Close()
 		<-w.errs
-		// over HTTP/2 it is counted behind the answer, and recorded before
-		for deadline := time.Now().Add(soon); w.stat("downstream_rq_header_timeout") == 0 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
-		if n := w.stat("downstream_rq_header_timeout"); n != 1 {
-			t.Errorf("downstream_rq_header_timeout %d", n)
-		}
+		reaches(t, w.store, "http.in.downstream_rq_header_timeout", 1)
 		if got := w.records(); got[0] != "408 request_header_timeout" {
 			t.Errorf("records %q", got)
 		}
@@ -56,70 +50,94 @@ func TestRequestHeadersTimeout(t *testing.T) {
 // A request that does not come whole in time is answered with 408, unless its
 // answer has begun before.
 func TestRequestTimeout(t *testing.T) {
-	const timeout = 200 * time.Millisecond
-	reads := func(s codec.ServerStream) {
-		_, _ = io.Copy(io.Discard, s)
-		time.Sleep(2 * timeout) // what the upstream takes is not the request's
-		_ = s.WriteResponse(&codec.Response{Status: 200, EndStream: true})
-	}
-	answers := func(s codec.ServerStream) {
-		_ = s.WriteResponse(&codec.Response{Status: 200})
-		n, _ := io.Copy(io.Discard, s)
-		_, _ = s.Write(make([]byte, n))
-		_ = s.CloseWrite()
-	}
-	for name, c := range map[string]struct {
-		upstream func(codec.ServerStream)
-		late     bool // the end of the request
-		status   int
-		body     int
-	}{
-		"the body stays away":      {reads, true, 408, len("request timeout")},
-		"the whole request came":   {reads, false, 200, 0},
-		"the answer comes earlier": {answers, true, 200, len("body")},
+	for name, c := range map[string]requestWait{
+		"the body stays away":      {true, 408, false},
+		"the whole request came":   {false, 200, false},
+		"the answer comes earlier": {true, 200, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			forPairs(t, func(t *testing.T, p pair) {
-				w := serve(t, with(plainRoute, "request_timeout: 0.2s"), httpOrigin(t, p.up, c.upstream), false)
-				s := request(t, w.speak(p.down), post("/"))
-				mustWrite(t, s, "body")
-				if !c.late {
-					_ = s.CloseWrite()
-				}
-				if res := answered(t, s); res.Status != c.status {
-					t.Errorf("status %d, want %d", res.Status, c.status)
-				}
-				if c.late && c.status == 200 {
-					time.Sleep(2 * timeout) // the timer had its time
-					_ = s.CloseWrite()
-				}
-				if b, err := io.ReadAll(s); len(b) != c.body || err != nil {
-					t.Errorf("body %q, %v", b, err)
-				}
-				_ = s.Close()
-				want := int64(0)
-				if c.status == 408 {
-					want = 1
-					if details := w.lastExchange().Details; details != "request_overall_timeout" {
-						t.Errorf("details %q", details)
-					}
-				}
-				if n := w.stat("downstream_rq_timeout"); n != want {
-					t.Errorf("downstream_rq_timeout %d, want %d", n, want)
-				}
+				inTime(t, func(t *testing.T, d time.Duration) bool { return c.test(t, p, d) })
 			})
 		})
 	}
 }
 
+type requestWait struct {
+	late   bool // the end of the request
+	status int
+	echoes bool // answers the head, and sends back what comes
+}
+
+func (c requestWait) upstream(s codec.ServerStream, timeout time.Duration) {
+	if c.echoes {
+		_ = s.WriteResponse(&codec.Response{Status: 200})
+		_, _ = io.Copy(s, s)
+		_ = s.CloseWrite()
+		return
+	}
+	_, _ = io.Copy(io.Discard, s)
+	time.Sleep(3 * timeout / 2) // what the upstream takes is not the request's
+	_ = s.WriteResponse(&codec.Response{Status: 200, EndStream: true})
+}
+
+// test reports whether what was not to be timed out was in time.
+func (c requestWait) test(t *testing.T, p pair, timeout time.Duration) bool {
+	route := strings.Replace(plainRoute, "cluster: c", "cluster: c, timeout: 0s", 1)
+	w := serve(t, with(route, "request_timeout: "+seconds(timeout)),
+		httpOrigin(t, p.up, func(s codec.ServerStream) { c.upstream(s, timeout) }), false)
+	s := request(t, w.speak(p.down), post("/"))
+	mustWrite(t, s, "body")
+	if !c.late {
+		_ = s.CloseWrite()
+	}
+	res := answered(t, s)
+	if res.Status == 408 && c.status != 408 {
+		return false
+	}
+	if res.Status != c.status {
+		t.Errorf("status %d, want %d", res.Status, c.status)
+	}
+	if c.late && c.status == 200 {
+		time.Sleep(3 * timeout / 2) // the timer had its time
+		_ = s.CloseWrite()
+	}
+	body := ""
+	switch {
+	case c.status == 408:
+		body = "request timeout"
+	case c.echoes:
+		body = "body"
+	}
+	if b, err := io.ReadAll(s); string(b) != body || err != nil {
+		t.Errorf("body %q, %v", b, err)
+	}
+	_ = s.Close()
+	timeouts := int64(0)
+	if c.status == 408 {
+		timeouts = 1
+		if details := w.lastExchange().Details; details != "request_overall_timeout" {
+			t.Errorf("details %q", details)
+		}
+	}
+	reaches(t, w.store, "http.in.downstream_rq_timeout", timeouts)
+	return true
+}
+
 // A tunnel is a request without an end: only the wait for its answer is bounded.
 func TestRequestTimeoutOfATunnel(t *testing.T) {
 	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		c, far := origin()
-		w := serve(t, with(terminateRoute+","+postRoute, "request_timeout: 0.1s"), c, m.Secure)
-		s := w.tunnelOf(m)
-		time.Sleep(300 * time.Millisecond) // the timer had its time
-		mustWrite(t, s, "ping")
-		mustRead(t, far, "ping")
+		inTime(t, func(t *testing.T, d time.Duration) bool {
+			c, far := origin()
+			w := serve(t, with(terminateRoute+","+postRoute, "request_timeout: "+seconds(d)), c, m.Secure)
+			s := request(t, w.speak(m.Proto), asks(m))
+			if res := answered(t, s); res.Status != 200 {
+				return false
+			}
+			time.Sleep(3 * d / 2) // the timer had its time
+			mustWrite(t, s, "ping")
+			mustRead(t, far, "ping")
+			return true
+		})
 	})
 }

@@ -106,15 +106,28 @@ func (g *gateway) dials() {
 // E13, FB36: the cluster bounds how long a tunnel lives.
 func TestE13FB36EveryMode(t *testing.T) {
 	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		g := terminates(t, m, setup{cluster: `"common_http_protocol_options":{"max_stream_duration":"0.2s"}`}, func(c *net.TCPConn) {
-			mustRead(t, c, "ping")
-			mustReset(t, c)
+		inTime(t, func(t *testing.T, d time.Duration) bool {
+			bound := setup{cluster: `"common_http_protocol_options":{"max_stream_duration":"` + seconds(d) + `"}`}
+			came := make(chan int, 1)
+			g := terminates(t, m, bound, func(c *net.TCPConn) {
+				n, _ := io.ReadFull(c, make([]byte, len("ping")))
+				if came <- n; n > 0 {
+					mustReset(t, c)
+				}
+			})
+			s := request(t, g.speak(m.Proto), asks(m))
+			if answered(t, s).Status != 200 {
+				return false
+			}
+			_, _ = io.WriteString(s, "ping")
+			if received(t, came) == 0 {
+				return false
+			}
+			mustReset(t, s)
+			g.wants("200 UMSDR upstream_max_stream_duration_reached 4 0 origin")
+			g.counted(map[string]int64{"upstream_rq_max_duration_reached": 1, "downstream_rq_tx_reset": 1, "upstream_cx_active": 0})
+			return true
 		})
-		s := g.established(g.speak(m.Proto))
-		mustWrite(t, s, "ping")
-		mustReset(t, s)
-		g.wants("200 UMSDR upstream_max_stream_duration_reached 4 0 origin")
-		g.counted(map[string]int64{"upstream_rq_max_duration_reached": 1, "downstream_rq_tx_reset": 1, "upstream_cx_active": 0})
 	})
 }
 

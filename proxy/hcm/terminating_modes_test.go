@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/proxy/codec"
 	"culvert/tunnel"
@@ -226,16 +227,28 @@ func TestOriginResetsEveryMode(t *testing.T) {
 // E11, FB36: an idle tunnel, where a time was set, ends by resets.
 func TestE11FB36EveryMode(t *testing.T) {
 	forModes(t, func(t *testing.T, m tunnel.Mode) {
-		g := terminates(t, m, setup{more: "stream_idle_timeout: 0.2s"}, func(c *net.TCPConn) {
-			mustRead(t, c, "ping")
-			mustReset(t, c)
-		})
-		s := g.established(g.speak(m.Proto))
-		mustWrite(t, s, "ping")
-		mustReset(t, s)
-		g.wants("200 SI stream_idle_timeout 4 0 origin")
-		g.counted(map[string]int64{
-			"downstream_rq_idle_timeout": 1, "downstream_rq_tx_reset": 1, "downstream_rq_rx_reset": 0, "upstream_cx_active": 0,
+		inTime(t, func(t *testing.T, d time.Duration) bool {
+			came := make(chan int, 1)
+			g := terminates(t, m, setup{more: "stream_idle_timeout: " + seconds(d)}, func(c *net.TCPConn) {
+				n, _ := io.ReadFull(c, make([]byte, len("ping")))
+				if came <- n; n > 0 {
+					mustReset(t, c)
+				}
+			})
+			s := request(t, g.speak(m.Proto), asks(m))
+			if answered(t, s).Status != 200 {
+				return false
+			}
+			_, _ = io.WriteString(s, "ping")
+			if received(t, came) == 0 {
+				return false
+			}
+			mustReset(t, s)
+			g.wants("200 SI stream_idle_timeout 4 0 origin")
+			g.counted(map[string]int64{
+				"downstream_rq_idle_timeout": 1, "downstream_rq_tx_reset": 1, "downstream_rq_rx_reset": 0, "upstream_cx_active": 0,
+			})
+			return true
 		})
 	})
 }

@@ -166,7 +166,7 @@ func serveConns(t *testing.T, secure bool, fn func(context.Context, network.Conn
 // over TLS if it has a certificate of ca.
 func upstreamOf(t *testing.T, p codec.Proto, endpoint string, ca *peer.CA) string {
 	t.Helper()
-	text := `"connect_timeout":"5s",` + loadAssignment(t, endpoint)
+	text := `"connect_timeout":"60s",` + loadAssignment(t, endpoint)
 	if p == codec.HTTP2 {
 		text += `,"http2_protocol_options":{}`
 	} else {

@@ -10,6 +10,7 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"culvert/proxy/cluster"
 	"culvert/proxy/httpfilter/router"
@@ -31,6 +32,9 @@ func clusterIn(t *testing.T, store *stats.Store, text string) *cluster.Cluster {
 	m := &clusterv3.Cluster{}
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
+	}
+	if m.ConnectTimeout == nil {
+		m.ConnectTimeout = durationpb.New(soon)
 	}
 	c, err := cluster.New(m, cluster.Deps{Stats: store, Flows: network.NewFlowTable()})
 	if err != nil {
