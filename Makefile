@@ -77,7 +77,7 @@ PEERS := bench/out/tun2socks bench/out/sing-box
 
 .PHONY: bench
 bench: $(BENCH) $(PEERS) ## measure what the goals name against the field, about 15 minutes; writes docs/performance.md (as root)
-	$(BENCH) -only goals -page docs/performance.md run
+	$(BENCH) -only goals -page docs/performance.md -baseline bench/baseline.json run
 
 .PHONY: bench-quick
 bench-quick: $(BENCH) $(PEERS) ## a little of it, about two minutes
@@ -86,6 +86,10 @@ bench-quick: $(BENCH) $(PEERS) ## a little of it, about two minutes
 .PHONY: bench-full
 bench-full: $(BENCH) $(PEERS) ## the whole matrix, as long as it takes
 	$(BENCH) -page docs/performance.md run
+
+.PHONY: bench-check
+bench-check: $(BENCH) ## is a ratio worse than in bench/baseline.json, which `make bench` writes? about five minutes
+	$(BENCH) -rounds 5 -duration 500ms -baseline bench/baseline.json check
 
 .PHONY: bench-micro
 bench-micro: ## Go micro-benchmarks beside the code, with allocations

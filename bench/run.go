@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,59 +15,131 @@ import (
 	"culvert/bench/subject"
 )
 
-// runMatrix measures the subjects that are chosen, and prints tables.
+// runMatrix measures what is chosen, prints tables, and writes the page and the
+// baseline if it shall.
 func runMatrix(ctx context.Context, out io.Writer, o options) error {
-	self, err := os.Executable()
+	commands, err := o.commands()
 	if err != nil {
 		return err
 	}
-	chosen, err := choice(o.only)
+	chosen, err := o.choice()
 	if err != nil {
 		return err
 	}
-	commands := subject.Commands{"culvert": o.culvert, "bench": self, "tun2socks": o.peers + "/tun2socks", "sing-box": o.peers + "/sing-box"}
-	subjects := slices.DeleteFunc(slices.Concat(
-		subject.Baselines(), subject.Culvert(), subject.Capturing(commands), subject.Proxying(commands),
-	), func(s subject.Subject) bool {
-		return !chosen(s.Name)
-	})
-	if len(subjects) == 0 {
-		return fmt.Errorf("-only %q: no subject has such a name", o.only)
-	}
-	results, err := matrix.Plan{
-		Subjects: subjects, Rounds: o.rounds, Progress: os.Stderr,
-		Commands: commands,
-		Loads: []load.Load{
-			{Kind: load.Down, Streams: 1, Duration: o.duration},
-			{Kind: load.Up, Streams: 1, Duration: o.duration},
-			{Kind: load.Down, Streams: 8, Duration: o.duration},
-			{Kind: load.Up, Streams: 8, Duration: o.duration},
-			{Kind: load.Connect, Streams: 16, Duration: o.duration},
-			{Kind: load.PingPong, Streams: 1, Duration: o.duration},
-		},
-	}.Run(ctx)
+	results, err := measureAll(ctx, o, commands, chosen)
 	if err != nil {
 		return err
 	}
-	if err := report.Text(out, results); err != nil || o.page == "" {
+	if err := report.Text(out, results); err != nil || o.page == "" && o.baseline == "" {
 		return err
 	}
-	return report.Page(o.page, results, report.ThisMachine(o.culvert, map[string][]string{
+	machine := report.ThisMachine(o.culvert, map[string][]string{
 		"tun2socks": {commands["tun2socks"], "-version"}, "sing-box": {commands["sing-box"], "version"},
 		"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"},
 		"squid": {"squid", "-v"}, "haproxy": {"haproxy", "-v"}, "nghttpx": {"nghttpx", "--version"},
-	}))
+	})
+	if o.baseline != "" {
+		if err := report.BaselineOf(report.Reach(results, report.Goals()), machine).Write(o.baseline); err != nil {
+			return err
+		}
+	}
+	if o.page == "" {
+		return nil
+	}
+	return report.Page(o.page, results, machine)
 }
 
-// choice is who is measured: everybody, those that goals name, or those that a
-// regular expression finds.
-func choice(only string) (func(name string) bool, error) {
-	if only == "goals" {
-		return func(name string) bool { return slices.Contains(report.Named(), name) }, nil
+// check measures what a baseline is about, and compares.
+func check(ctx context.Context, out io.Writer, o options) error {
+	commands, err := o.commands()
+	if err != nil {
+		return err
 	}
-	re, err := regexp.Compile(only)
+	baseline, err := report.ReadBaseline(o.baseline)
+	if err != nil {
+		return err
+	}
+	results, err := measureAll(ctx, o, commands, cellsOf(report.Checked()))
+	if err != nil {
+		return err
+	}
+	if err := report.Text(out, results); err != nil {
+		return err
+	}
+	if err := baseline.Check(report.Reach(results, report.Checked())); err != nil {
+		return fmt.Errorf("worse than %s:\n%w", o.baseline, err)
+	}
+	_, err = fmt.Fprintf(out, "\nnothing is worse than %s\n", o.baseline)
+	return err
+}
+
+// measureAll lets those subjects that are chosen for a load carry it.
+func measureAll(ctx context.Context, o options, commands subject.Commands, chosen choice) (*matrix.Results, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("network namespaces and devices are made: run it as root")
+	}
+	loads := load.WithDuration(report.Loads(), o.duration)
+	carries := func(s subject.Subject, l load.Load) bool { return s.Carries(l) && chosen(s.Name, l.String()) }
+	var missing []error
+	subjects := slices.DeleteFunc(subject.All(commands), func(s subject.Subject) bool {
+		none := !slices.ContainsFunc(loads, func(l load.Load) bool { return carries(s, l) })
+		if !none && s.Missing != nil {
+			missing = append(missing, fmt.Errorf("%s: %w", s.Name, s.Missing))
+		}
+		return none
+	})
+	if len(missing) > 0 && !o.withoutMissing {
+		return nil, errors.Join(append(missing, errors.New("-without-missing leaves them out"))...)
+	}
+	if len(subjects) == 0 {
+		return nil, fmt.Errorf("-only %q -load %q: nothing is named so", o.only, o.load)
+	}
+	return matrix.Plan{
+		Subjects: subjects, Rounds: o.rounds, Progress: os.Stderr,
+		Loads: loads, Carries: carries, Commands: commands,
+	}.Run(ctx)
+}
+
+// commands are where programs are that are not installed.
+func (o options) commands() (subject.Commands, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(o.culvert); err != nil {
+		return nil, fmt.Errorf("culvert: %w; `make build` makes it", err)
+	}
+	return subject.Commands{"culvert": o.culvert, "bench": self, "tun2socks": o.peers + "/tun2socks", "sing-box": o.peers + "/sing-box"}, nil
+}
+
+// choice is whether a subject is measured under a load.
+type choice func(subject, load string) bool
+
+// choice is everything, what goals are computed from, or what regular
+// expressions find.
+func (o options) choice() (choice, error) {
+	load, err := regexp.Compile(o.load)
+	if err != nil {
+		return nil, fmt.Errorf("-load: %w", err)
+	}
+	if o.only == "goals" {
+		named := cellsOf(report.Goals())
+		return func(s, l string) bool { return named(s, l) && load.MatchString(l) }, nil
+	}
+	only, err := regexp.Compile(o.only)
 	if err != nil {
 		return nil, fmt.Errorf("-only: %w", err)
 	}
-	return re.MatchString, nil
+	return func(s, l string) bool { return only.MatchString(s) && load.MatchString(l) }, nil
+}
+
+// cellsOf is what goals are computed from.
+func cellsOf(goals []report.Goal) choice {
+	cells := map[[2]string]bool{}
+	for _, g := range goals {
+		for _, c := range g.Cells() {
+			cells[c] = true
+		}
+	}
+	return func(s, l string) bool { return cells[[2]string{s, l}] }
 }

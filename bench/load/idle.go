@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -65,7 +64,12 @@ func each(n, atOnce int, do func(i int) error) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return err // one is enough
+		}
+	}
+	return nil
 }
 
 // echoed sends a byte and waits until it is back.

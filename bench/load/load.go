@@ -63,6 +63,15 @@ func (l Load) String() string {
 	return name
 }
 
+// WithDuration is loads that take so long.
+func WithDuration(loads []Load, d time.Duration) []Load {
+	out := slices.Clone(loads)
+	for i := range out {
+		out[i].Duration = d
+	}
+	return out
+}
+
 func size(n int) string {
 	if n >= 1<<20 {
 		return fmt.Sprintf("%d MiB", n>>20)

@@ -2,26 +2,23 @@ package matrix
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"culvert/bench/load"
-	"culvert/bench/process"
 	"culvert/bench/subject"
 	"culvert/bench/world"
 )
-
-// startsWithin is how long a subject may take until it serves.
-const startsWithin = 15 * time.Second
 
 // Plan is what to measure.
 type Plan struct {
 	Subjects []subject.Subject
 	Loads    []load.Load
 	Rounds   int
+	// Carries says which subject is measured under which load.
+	Carries  func(subject.Subject, load.Load) bool
 	Commands subject.Commands
 	// Progress is told of each subject and round.
 	Progress io.Writer
@@ -41,7 +38,9 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 			m.Failed[start] = s.Missing.Error()
 		}
 		for _, l := range p.Loads {
-			m.Cells[l.String()] = Cell{}
+			if p.Carries(s, l) {
+				m.Cells[l.String()] = Cell{}
+			}
 		}
 		res.Subjects = append(res.Subjects, m)
 	}
@@ -68,103 +67,4 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 		}
 	}
 	return res, w.Close()
-}
-
-// turn is one subject's part of a round.
-func (p Plan) turn(ctx context.Context, w *world.World, s subject.Subject, m *Measured) (err error) {
-	r, err := s.Start(ctx, w, p.Commands)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Stop()) }()
-	if err := p.awaitServing(ctx, r); err != nil {
-		return err
-	}
-	for _, l := range p.Loads {
-		if m.Failed[l.String()] != "" {
-			continue
-		}
-		before, err := cpu(r)
-		if err != nil {
-			return err
-		}
-		result, err := p.apply(ctx, r, l)
-		if err != nil {
-			m.Failed[l.String()] = err.Error()
-			fmt.Fprintf(p.Progress, "%s, %v: failed: %v\n", s.Name, l, err)
-			continue
-		}
-		after, err := cpu(r)
-		if err != nil {
-			return err
-		}
-		m.Cells[l.String()].add(result, l.Kind, (after - before).Seconds())
-	}
-	resident := int64(0)
-	for _, proc := range r.Processes {
-		n, err := proc.Resident()
-		if err != nil {
-			return err
-		}
-		resident += n
-	}
-	m.Resident = append(m.Resident, float64(resident))
-	return nil
-}
-
-// awaitServing tries a little of a load until it is carried.
-func (p Plan) awaitServing(ctx context.Context, r *subject.Running) error {
-	ctx, cancel := context.WithTimeout(ctx, startsWithin)
-	defer cancel()
-	for {
-		_, err := p.apply(ctx, r, load.Load{Kind: load.PingPong, Streams: 1})
-		if err == nil {
-			return nil
-		}
-		for _, proc := range r.Processes {
-			select {
-			case <-proc.Exited():
-				return fmt.Errorf("%s has ended, unasked: %s", proc.Name, proc.Output())
-			default:
-			}
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("it serves nobody within %v: %w", startsWithin, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// apply lets a program of its own be the applications: who works is then
-// charged apart from who is measured, and is in the namespace it has to be in.
-func (p Plan) apply(ctx context.Context, r *subject.Running, l load.Load) (load.Result, error) {
-	var result load.Result
-	args := []string{p.Commands["bench"], "load",
-		"-kind", string(l.Kind), "-streams", fmt.Sprint(l.Streams), "-duration", l.Duration.String(),
-		"-device", r.Device, "-connect", r.Connect, r.Address}
-	proc, err := process.Start(r.Namespace, "load", args...)
-	if err != nil {
-		return result, err
-	}
-	select {
-	case <-proc.Exited():
-	case <-ctx.Done():
-		return result, errors.Join(context.Cause(ctx), proc.Stop())
-	}
-	if err := proc.Stop(); err != nil {
-		return result, err
-	}
-	return result, json.Unmarshal([]byte(proc.Output()), &result)
-}
-
-func cpu(r *subject.Running) (time.Duration, error) {
-	total := time.Duration(0)
-	for _, proc := range r.Processes {
-		d, err := proc.CPU()
-		if err != nil {
-			return 0, err
-		}
-		total += d
-	}
-	return total, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // killAfter is how long a program may take to end after SIGTERM.
-const killAfter = 10 * time.Second
+const killAfter = 30 * time.Second
 
 // Process is a program that runs.
 type Process struct {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"html"
+	"slices"
 	"strings"
 
 	"culvert/bench/load"
@@ -19,7 +20,10 @@ const (
 
 // Chart is an SVG of the throughput of eight streams, each way, with intervals.
 func Chart(subjects []matrix.Measured) string {
-	down, up := load.Load{Kind: load.Down, Streams: 8}, load.Load{Kind: load.Up, Streams: 8}
+	down, up := eight[0], eight[1]
+	subjects = slices.DeleteFunc(slices.Clone(subjects), func(s matrix.Measured) bool {
+		return len(s.Cells[down.String()]) == 0 && len(s.Cells[up.String()]) == 0
+	})
 	most := 0.1
 	for _, s := range subjects {
 		for _, l := range []load.Load{down, up} {

@@ -1,101 +1,77 @@
 package report
 
 import (
-	"fmt"
-	"math"
-
-	"culvert/bench/load"
 	"culvert/bench/matrix"
 	"culvert/bench/measure"
 )
 
-// Goal is something that culvert is to reach.
-type Goal struct {
-	// Text says what: a subject, and what it is compared with.
-	Text string
-	// Target is the least ratio, or the largest figure where Most is set.
-	Target float64
-	Most   bool
-	// measure is the figure, a value a round; nil where it was not measured.
-	measure func(*matrix.Results) measure.Sample
-}
-
 // Reached is a goal that was measured.
 type Reached struct {
 	Goal
+	Span
+	// Cost is the same in CPU seconds per GB, where there is such a figure.
+	Cost Span
+}
+
+// Span is a figure and how sure it is.
+type Span struct {
 	Median, Low, High float64
 	// Measured is false where a subject was not there.
 	Measured bool
 }
 
+func spanOf(s measure.Sample) Span {
+	low, high := s.Interval()
+	return Span{Median: s.Median(), Low: low, High: high, Measured: len(s) > 0}
+}
+
 // slack is how far from the target the bad end of the interval may be.
 const slack = 0.85
 
-// Holds reports whether the median reaches the target and the bad end of its
-// interval nearly does.
-func (r Reached) Holds() bool {
-	if r.Most {
-		return r.Median <= r.Target && r.High <= r.Target/slack
+// reaches: the median does, and the bad end of its interval nearly.
+func (s Span) reaches(g Goal) bool {
+	if g.Most {
+		return s.Median <= g.Target && s.High <= g.Target/slack
 	}
-	return r.Median >= r.Target && r.Low >= r.Target*slack
+	return s.Median >= g.Target && s.Low >= g.Target*slack
+}
+
+// Verdict is what became of a goal.
+type Verdict string
+
+// Verdicts.
+const (
+	Holds       Verdict = "holds"
+	HoldsByCost Verdict = "holds by CPU s/GB" // wall clock is a tie
+	Fails       Verdict = "no"
+	NotMeasured Verdict = "not measured"
+)
+
+// Verdict says whether the goal is reached. The target inside of the interval is
+// a tie: what the machine did in the meantime decides who is faster. Processor
+// time knows better then.
+func (r Reached) Verdict() Verdict {
+	tie := r.Low < r.Target && r.Target <= r.High
+	switch {
+	case !r.Measured:
+		return NotMeasured
+	case r.reaches(r.Goal):
+		return Holds
+	case tie && r.Cost.Measured && r.Cost.reaches(r.Goal):
+		return HoldsByCost
+	}
+	return Fails
 }
 
 // Reach measures goals against results.
 func Reach(r *matrix.Results, goals []Goal) []Reached {
 	var out []Reached
 	for _, g := range goals {
-		s := g.measure(r)
-		low, high := s.Interval()
-		out = append(out, Reached{Goal: g, Median: s.Median(), Low: low, High: high, Measured: len(s) > 0})
-	}
-	return out
-}
-
-// columns are the four in which throughput is compared.
-var columns = []load.Load{
-	{Kind: load.Down, Streams: 1}, {Kind: load.Up, Streams: 1}, {Kind: load.Down, Streams: 8}, {Kind: load.Up, Streams: 8},
-}
-
-// sample is a subject's figure under a load.
-func sample(r *matrix.Results, subject string, l load.Load, f matrix.Figure) measure.Sample {
-	for _, s := range r.Subjects {
-		if s.Name == subject {
-			return s.Cells[l.String()][f]
+		reached := Reached{Goal: g, Span: spanOf(g.figure.sample(r))}
+		if g.cost != nil {
+			reached.Cost = spanOf(g.cost.sample(r))
 		}
-	}
-	return nil
-}
-
-// ratio is that of two subjects, round by round, as far as both went.
-func ratio(r *matrix.Results, a, b string, l load.Load, f matrix.Figure) measure.Sample {
-	return over(sample(r, a, l, f), sample(r, b, l, f))
-}
-
-// atLeast are goals of throughput, one for each load.
-func atLeast(target float64, subject, than string, loads ...load.Load) (goals []Goal) {
-	for _, l := range loads {
-		goals = append(goals, Goal{
-			Text: fmt.Sprintf("%s / %s, %v", subject, than, l), Target: target,
-			measure: func(r *matrix.Results) measure.Sample { return ratio(r, subject, than, l, matrix.Throughput) },
-		})
-	}
-	return goals
-}
-
-// best is, round by round, the largest figure of several subjects.
-func best(r *matrix.Results, subjects []string, l load.Load, f matrix.Figure) measure.Sample {
-	var out measure.Sample
-	for round := range r.Rounds {
-		m := math.Inf(-1)
-		for _, s := range subjects {
-			if x := sample(r, s, l, f); round < len(x) {
-				m = max(m, x[round])
-			}
-		}
-		if math.IsInf(m, -1) {
-			return out
-		}
-		out = append(out, m)
+		out = append(out, reached)
 	}
 	return out
 }

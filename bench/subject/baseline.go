@@ -33,7 +33,9 @@ func Baselines() []Subject {
 		}},
 		{Name: "splice relay", Group: Relay, start: one("splice")},
 		{Name: "copy relay", Group: Relay, start: one("copy")},
-		{Name: "two splice relays", Group: Tunnel, start: two("splice")},
+		// What culvert's flows end in, with nothing before it.
+		{Name: "bare relay", Group: Relay, start: one("network")},
+		{Name: "two splice relays", Group: Tunnel, Busy: true, start: two("splice")},
 		{Name: "two copy relays", Group: Tunnel, start: two("copy")},
 	}
 }

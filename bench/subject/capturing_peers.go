@@ -3,7 +3,6 @@ package subject
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"culvert/bench/world"
@@ -14,19 +13,28 @@ import (
 // Capturing is what else takes the packets of a program and makes connections
 // of them.
 func Capturing(c Commands) []Subject {
+	idle := Idle{10_000, 1}
 	return []Subject{
-		{Name: "tun2socks, direct", Group: Capture, Missing: missing(c, "tun2socks"), start: func(s *scene) (Way, error) {
+		{Name: "tun2socks, direct", Group: Capture, Idle: idle, Missing: missing(c, "tun2socks"), start: func(s *scene) (Way, error) {
 			return s.tun2socks("direct://")
 		}},
 		{Name: "tun2socks, HTTP proxy", Group: Whole, Missing: missing(c, "tun2socks"), start: func(s *scene) (Way, error) {
 			// The fastest HTTP/1.1 proxy at hand.
-			if err := s.gateway(mode{}); err != nil {
+			if err := s.gateway(mode{}, world.Gateway); err != nil {
 				return Way{}, err
 			}
 			return s.tun2socks(fmt.Sprintf("http://%s:%d", world.Gateway, gatewayPort))
 		}},
-		{Name: "sing-box, gvisor", Group: Capture, Missing: missing(c, "sing-box"), start: func(s *scene) (Way, error) { return s.singBox("gvisor") }},
-		{Name: "sing-box, system", Group: Capture, Missing: missing(c, "sing-box"), start: func(s *scene) (Way, error) { return s.singBox("system") }},
+		{Name: "tun2socks, SOCKS5", Group: Whole, Missing: missing(c, "tun2socks"), start: func(s *scene) (Way, error) {
+			at := fmt.Sprintf("%s:%d", world.Gateway, relayPort)
+			if err := s.run(s.Gateway, "SOCKS5 server", "bench", "relay", "socks5", at, origin(world.FromGateway)); err != nil {
+				return Way{}, err
+			}
+			return s.tun2socks("socks5://" + at)
+		}},
+		{Name: "sing-box, gvisor", Group: Capture, Idle: idle, Missing: missing(c, "sing-box"), start: func(s *scene) (Way, error) { return s.singBox("gvisor", 65535) }},
+		{Name: "sing-box, gvisor, MTU 9000", Group: Capture, Missing: missing(c, "sing-box"), start: func(s *scene) (Way, error) { return s.singBox("gvisor", 9000) }},
+		{Name: "sing-box, system", Group: Capture, Idle: idle, Missing: missing(c, "sing-box"), start: func(s *scene) (Way, error) { return s.singBox("system", 65535) }},
 		{Name: "slirp4netns", Group: Capture, Missing: missing(c, "slirp4netns"), start: func(s *scene) (Way, error) {
 			way := Way{Namespace: s.App, Device: "slirp0", Address: origin(world.FromHere)}
 			return way, s.run(s.Here, "slirp4netns", "slirp4netns", "--configure", "--mtu=65520", "--disable-dns",
@@ -34,15 +42,6 @@ func Capturing(c Commands) []Subject {
 		}},
 		{Name: "pasta", Group: Capture, Missing: missing(c, "pasta"), start: (*scene).pasta},
 	}
-}
-
-// missing is an error if a program is not there.
-func missing(c Commands, name string) error {
-	if path, ok := c[name]; ok {
-		name = path
-	}
-	_, err := exec.LookPath(name)
-	return err
 }
 
 // bound is the way of who is bound to a peer's TUN. The address is the origin's
@@ -58,8 +57,10 @@ func (s *scene) tun2socks(proxy string) (Way, error) {
 	return bound(s), configureDevice(s.ctx, s.Here, tunName)
 }
 
-func (s *scene) singBox(stack string) (Way, error) {
-	path, err := s.write("sing-box.json", singBoxConfig, map[string]string{"TUN": tunName, "Stack": stack})
+// singBox has its own default MTU, 65535, or one up to 49151, with which its
+// gvisor stack uses the device's segmentation offload.
+func (s *scene) singBox(stack string, mtu int) (Way, error) {
+	path, err := s.write("sing-box.json", singBoxConfig, map[string]any{"TUN": tunName, "Stack": stack, "MTU": mtu})
 	if err != nil {
 		return Way{}, err
 	}
@@ -87,7 +88,7 @@ const singBoxConfig = `
   "log": {"level": "error"},
   "inbounds": [{
     "type": "tun", "interface_name": "{{.TUN}}", "address": ["198.18.0.1/30"],
-    "auto_route": false, "stack": "{{.Stack}}"
+    "auto_route": false, "stack": "{{.Stack}}", "mtu": {{.MTU}}
   }],
   "outbounds": [{"type": "direct"}]
 }

@@ -1,9 +1,14 @@
 package subject
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
+	"culvert/appliance/host"
+	"culvert/bench/process"
 	"culvert/bench/world"
 )
 
@@ -46,20 +51,37 @@ func modes() (all []mode) {
 
 // Culvert is culvert in each of its shapes.
 func Culvert() []Subject {
+	direct := nearEnd{To: world.FromHere, Port: world.OriginPort}
+	listens := func(s *scene) Way { return Way{Namespace: s.Here, Address: loopback(frontPort)} }
 	all := []Subject{
-		{Name: "culvert, tcp_proxy", Group: Relay, start: func(s *scene) (Way, error) {
-			return Way{Namespace: s.Here, Address: loopback(frontPort)}, s.culvert(nearEnd{To: world.FromHere, Port: world.OriginPort})
+		{Name: "culvert, tcp_proxy", Group: Relay, Idle: Idle{5_000, 2}, start: func(s *scene) (Way, error) {
+			return listens(s), s.culvert(direct)
 		}},
-		{Name: "culvert, TUN", Group: Capture, start: func(s *scene) (Way, error) {
-			return captured(s), s.culvert(nearEnd{TUN: true, To: world.FromHere, Port: world.OriginPort})
+		{Name: "culvert, whole pipeline", Group: Relay, start: func(s *scene) (Way, error) {
+			n := direct
+			n.Log = s.running.dir + "/access.log"
+			return listens(s), s.culvert(n)
+		}},
+		{Name: "culvert, TUN", Group: Capture, Idle: Idle{10_000, 1}, start: func(s *scene) (Way, error) {
+			n := direct
+			n.TUN = true
+			return captured(s), s.culvert(n)
+		}},
+		{Name: "culvert, HTTP/1.1 CONNECT, ordinary user", Group: Tunnel, Idle: Idle{5_000, 2}, Busy: true, start: func(s *scene) (Way, error) {
+			s.user = nobody
+			return listens(s), s.pair(mode{}, false)
 		}},
 	}
 	for _, m := range modes() {
+		idle := Idle{5_000, 2} // the near end's flows, and the gateway's
+		if m.HTTP2 {
+			idle = Idle{10_000, 2} // culvert sees to it that each could have two
+		}
 		all = append(all,
-			Subject{Name: "culvert, " + m.String(), Group: Tunnel, start: func(s *scene) (Way, error) {
-				return Way{Namespace: s.Here, Address: loopback(frontPort)}, s.pair(m, false)
+			Subject{Name: "culvert, " + m.String(), Group: Tunnel, Idle: idle, start: func(s *scene) (Way, error) {
+				return listens(s), s.pair(m, false)
 			}},
-			Subject{Name: "culvert, TUN, " + m.String(), Group: Whole, start: func(s *scene) (Way, error) {
+			Subject{Name: "culvert, TUN, " + m.String(), Group: Whole, Idle: idle, start: func(s *scene) (Way, error) {
 				return captured(s), s.pair(m, true)
 			}})
 	}
@@ -82,6 +104,9 @@ type nearEnd struct {
 	Tunnel *mode // nil: none
 	To     string
 	Port   int
+	// Log is where flows are logged, which pass filter chains that are not theirs
+	// before; empty: there is one chain, and no log.
+	Log string
 }
 
 func (n nearEnd) Front() int      { return frontPort }
@@ -90,21 +115,22 @@ func (n nearEnd) TUNName() string { return tunName }
 
 // pair starts both ends of a tunnel.
 func (s *scene) pair(m mode, tun bool) error {
-	if err := s.gateway(m); err != nil {
+	if err := s.gateway(m, world.Gateway); err != nil {
 		return err
 	}
 	return s.culvert(nearEnd{TUN: tun, Tunnel: &m, To: world.Gateway, Port: gatewayPort})
 }
 
-// gateway starts the end at which tunnels come out.
-func (s *scene) gateway(m mode) error {
+// gateway starts the end at which tunnels come out, at one of the gateway's
+// addresses.
+func (s *scene) gateway(m mode, at string) error {
 	path, err := s.write("gateway.yaml", gatewayConfig, map[string]any{
-		"Mode": m, "At": world.Gateway, "Port": gatewayPort, "Dir": s.Dir, "Origin": world.FromGateway, "OriginPort": world.OriginPort,
+		"Mode": m, "At": at, "Port": gatewayPort, "Dir": s.Dir, "Origin": world.FromGateway, "OriginPort": world.OriginPort,
 	})
 	if err != nil {
 		return err
 	}
-	return s.run(s.Gateway, "gateway", "culvert", "-c", path)
+	return s.start(s.Gateway, "gateway", path)
 }
 
 func (s *scene) culvert(n nearEnd) error {
@@ -112,99 +138,38 @@ func (s *scene) culvert(n nearEnd) error {
 	if err != nil {
 		return err
 	}
-	return s.run(s.Here, "culvert", "culvert", "-c", path)
+	return s.start(s.Here, "culvert", path)
 }
 
-const nearConfig = `
-bootstrap_extensions:
-- name: envoy.bootstrap.internal_listener
-  typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}
-{{- if .TUN}}
-- name: culvert.tun
-  typed_config:
-    "@type": type.googleapis.com/culvert.v1.Tun
-    name: {{.TUNName}}
-    addresses: [198.18.0.1/32]
-    routes: [203.0.113.0/24]
-    tcp_listener: front
-{{- end}}
-static_resources:
-  listeners:
-  - name: front
-{{- if .TUN}}
-    internal_listener: {}
-{{- else}}
-    address: {socket_address: {address: 127.0.0.1, port_value: {{.Front}}}}
-{{- end}}
-    filter_chains:
-    - filters:
-      - name: tcp
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: front
-          cluster: far
-{{- with .Tunnel}}
-          tunneling_config: {hostname: "origin.bench.test:80", use_post: {{.Post}}}
-{{- end}}
-  clusters:
-  - name: far
-    load_assignment:
-      cluster_name: far
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{.To}}, port_value: {{.Port}}}}}}]}]
-{{- with .Tunnel}}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{if .HTTP2}}{http2_protocol_options: {}}{{else}}{http_protocol_options: {}}{{end}}
-{{- if .TLS}}
-    transport_socket:
-      name: tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: {{$.Name}}
-        common_tls_context:
-          validation_context: {trusted_ca: {filename: DIR/ca.pem}}
-{{- end}}
-{{- end}}
-`
+// start starts a culvert, as the scene's user.
+func (s *scene) start(ns *host.Namespace, name, config string) error {
+	if s.user == 0 {
+		return s.run(ns, name, "culvert", "-c", config, "--drain-time-s", drains)
+	}
+	if err := s.open(config); err != nil {
+		return err
+	}
+	return s.started(process.StartAs(s.user, ns, name, s.running.dir+"/culvert", "-c", config, "--drain-time-s", drains))
+}
 
-const gatewayConfig = `
-static_resources:
-  listeners:
-  - name: gateway
-    address: {socket_address: {address: {{.At}}, port_value: {{.Port}}}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: gateway
-          http2_protocol_options: {allow_connect: true}
-          upgrade_configs: [{upgrade_type: CONNECT}]
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{if .Mode.Post}}{prefix: "/"}{{else}}{connect_matcher: {}}{{end}}
-                route:
-                  cluster: origin
-                  upgrade_configs: [{upgrade_type: CONNECT, connect_config: {allow_post: {{.Mode.Post}}}}]
-          http_filters:
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-{{- if .Mode.TLS}}
-      transport_socket:
-        name: tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          common_tls_context:
-            alpn_protocols: [{{if .Mode.HTTP2}}h2{{else}}http/1.1{{end}}]
-            tls_certificates: [{certificate_chain: {filename: {{.Dir}}/gateway.pem}, private_key: {filename: {{.Dir}}/gateway.key}}]
-{{- end}}
-  clusters:
-  - name: origin
-    load_assignment:
-      cluster_name: origin
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{.Origin}}, port_value: {{.OriginPort}}}}}}]}]
-`
+// drains is for how many seconds flows go on that are there in the end.
+const drains = "2"
+
+// nobody is a user who owns nothing.
+const nobody = 65534
+
+// open lets the scene's user read a configuration, and culvert's binary, which
+// need not be where everybody may go.
+func (s *scene) open(config string) error {
+	binary := s.running.dir + "/culvert"
+	if _, err := os.Stat(binary); errors.Is(err, fs.ErrNotExist) {
+		content, err := os.ReadFile(s.path("culvert"))
+		if err == nil {
+			err = os.WriteFile(binary, content, 0o755)
+		}
+		if err != nil {
+			return fmt.Errorf("culvert for everybody: %w", err)
+		}
+	}
+	return errors.Join(os.Chmod(s.Dir, 0o711), os.Chmod(s.running.dir, 0o711), os.Chmod(config, 0o644))
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"culvert/appliance/host"
 	"culvert/bench/world"
 )
 
@@ -17,68 +18,92 @@ const (
 func Proxying(c Commands) []Subject {
 	return []Subject{
 		{Name: "squid", Group: Relay, Missing: missing(c, "squid"), start: func(s *scene) (Way, error) {
-			path, err := s.write("squid.conf", squidConfig, map[string]any{"Port": nearProxyPort, "Dir": s.running.dir})
-			if err != nil {
-				return Way{}, err
-			}
 			way := Way{Namespace: s.Here, Address: loopback(nearProxyPort), Connect: origin(world.FromHere)}
-			return way, s.run(s.Here, "squid", "squid", "-N", "-f", path)
+			return way, s.squid("")
 		}},
 		{Name: "haproxy pair, HTTP/2", Group: Tunnel, Missing: missing(c, "haproxy"), start: func(s *scene) (Way, error) {
-			return s.proxyPair(func(at, to string, port, toPort int, in, out string) error {
-				path, err := s.write(fmt.Sprintf("haproxy-%d.cfg", port), haproxyConfig, map[string]any{
-					"At": at, "Port": port, "To": to, "ToPort": toPort, "In": in, "Out": out,
-				})
-				if err != nil {
-					return err
-				}
-				ns := s.Here
-				if port == farProxyPort {
-					ns = s.Gateway
-				}
-				return s.run(ns, "haproxy", "haproxy", "-db", "-f", path)
-			})
+			return s.proxyPair((*scene).haproxy)
 		}},
 		{Name: "nghttpx pair, HTTP/2", Group: Tunnel, Missing: missing(c, "nghttpx"), start: func(s *scene) (Way, error) {
-			return s.proxyPair(func(at, to string, port, toPort int, in, out string) error {
-				ns := s.Here
-				if port == farProxyPort {
-					ns = s.Gateway
-				}
-				backend := fmt.Sprintf("--backend=%s,%d;;no-tls", to, toPort)
-				if out != "" {
-					backend += ";proto=h2"
-				}
-				return s.run(ns, "nghttpx", "nghttpx", "--conf=/dev/null", "--single-process", "--workers=2", "--log-level=ERROR", "--errorlog-file="+filepath.Join(s.running.dir, "nghttpx.log"),
-					"--accesslog-file=/dev/null", fmt.Sprintf("--frontend=%s,%d;no-tls", at, port), backend)
-			})
+			return s.proxyPair((*scene).nghttpx)
 		}},
 	}
 }
 
+// hop is where a proxy listens, and what it passes everything on to; in HTTP/1.1
+// in the clear, where it does not say HTTP/2.
+type hop struct {
+	At                 string
+	Port               int
+	To                 string
+	ToPort             int
+	FromHTTP2, ToHTTP2 bool
+}
+
+// proxy starts one in a namespace.
+type proxy func(s *scene, ns *host.Namespace, name string, h hop) error
+
 // proxyPair is two proxies with HTTP/2 in the clear between them, and a gateway
 // that takes HTTP/1.1: neither of them opens a CONNECT's connection itself. Each
 // is there before who connects to it: one that finds nobody remembers it.
-func (s *scene) proxyPair(start func(at, to string, port, toPort int, in, out string) error) (Way, error) {
+func (s *scene) proxyPair(start proxy) (Way, error) {
 	way := Way{Namespace: s.Here, Address: loopback(nearProxyPort), Connect: "origin.bench.test:80"}
-	if err := s.gateway(mode{}); err != nil {
+	if err := s.gateway(mode{}, world.Gateway); err != nil {
 		return way, err
 	}
 	if err := s.await(s.Gateway, world.Gateway, gatewayPort); err != nil {
 		return way, err
 	}
-	const h2 = "proto h2"
-	if err := start(world.Gateway, world.Gateway, farProxyPort, gatewayPort, h2, ""); err != nil {
-		return way, err
+	return way, s.twoProxies(start, world.Gateway, gatewayPort)
+}
+
+// twoProxies are the second one, which passes on to an address, and the first.
+func (s *scene) twoProxies(start proxy, to string, toPort int) error {
+	if err := start(s, s.Gateway, "second proxy", hop{At: world.Gateway, Port: farProxyPort, To: to, ToPort: toPort, FromHTTP2: true}); err != nil {
+		return err
 	}
 	if err := s.await(s.Gateway, world.Gateway, farProxyPort); err != nil {
-		return way, err
+		return err
 	}
-	return way, start("127.0.0.1", world.Gateway, nearProxyPort, farProxyPort, "", h2)
+	return start(s, s.Here, "proxy", hop{At: "127.0.0.1", Port: nearProxyPort, To: world.Gateway, ToPort: farProxyPort, ToHTTP2: true})
+}
+
+func (s *scene) haproxy(ns *host.Namespace, name string, h hop) error {
+	path, err := s.write(fmt.Sprintf("haproxy-%d.cfg", h.Port), haproxyConfig, h)
+	if err != nil {
+		return err
+	}
+	return s.run(ns, name, "haproxy", "-db", "-f", path)
+}
+
+func (s *scene) nghttpx(ns *host.Namespace, name string, h hop) error {
+	backend := fmt.Sprintf("--backend=%s,%d;;no-tls", h.To, h.ToPort)
+	if h.ToHTTP2 {
+		backend += ";proto=h2"
+	}
+	return s.run(ns, name, "nghttpx", "--conf=/dev/null", "--single-process", "--workers=2", "--log-level=ERROR",
+		"--errorlog-file="+filepath.Join(s.running.dir, "nghttpx.log"), "--accesslog-file=/dev/null",
+		fmt.Sprintf("--frontend=%s,%d;no-tls", h.At, h.Port), backend)
+}
+
+// squid is a proxy for whom its clients ask for, or one in front of an origin.
+func (s *scene) squid(front string) error {
+	path, err := s.write("squid.conf", squidConfig, map[string]any{
+		"Port": nearProxyPort, "Dir": s.running.dir, "Front": front, "OriginPort": world.OriginPort,
+	})
+	if err != nil {
+		return err
+	}
+	return s.run(s.Here, "squid", "squid", "-N", "-f", path)
 }
 
 const squidConfig = `
+{{- if .Front}}
+http_port 127.0.0.1:{{.Port}} accel defaultsite=origin.bench.test
+cache_peer {{.Front}} parent {{.OriginPort}} 0 no-query originserver
+{{- else}}
 http_port 127.0.0.1:{{.Port}}
+{{- end}}
 http_access allow all
 cache deny all
 access_log none
@@ -99,8 +124,8 @@ defaults
   timeout server 1m
   timeout tunnel 1m
 frontend in
-  bind {{.At}}:{{.Port}} {{.In}}
+  bind {{.At}}:{{.Port}} {{if .FromHTTP2}}proto h2{{end}}
   default_backend out
 backend out
-  server far {{.To}}:{{.ToPort}} {{.Out}}
+  server far {{.To}}:{{.ToPort}} {{if .ToHTTP2}}proto h2{{end}}
 `

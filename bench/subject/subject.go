@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"culvert/appliance/host"
+	"culvert/bench/load"
 	"culvert/bench/process"
 	"culvert/bench/world"
 )
@@ -23,8 +25,61 @@ type Subject struct {
 	Group Group
 	// Missing says why it cannot be measured on this machine, nil: it can.
 	Missing error
+	// Idle is how it is measured with open flows that do nothing; zero: not.
+	Idle Idle
+	// Busy subjects are measured with BusyStreams, too.
+	Busy bool
 
 	start func(*scene) (Way, error)
+}
+
+// All is whatever is measured.
+func All(c Commands) []Subject {
+	return slices.Concat(Baselines(), Culvert(), Capturing(c), Proxying(c), Requesting(c))
+}
+
+// Idle is a number of flows, and how many descriptors one takes at most in one
+// of the subject's processes.
+type Idle struct{ Flows, Descriptors int }
+
+// Within is how many flows there are where a process may have so many
+// descriptors.
+func (i Idle) Within(descriptors int) int {
+	if i.Descriptors == 0 {
+		return 0
+	}
+	return min(i.Flows, (descriptors-spareDescriptors)/i.Descriptors)
+}
+
+const (
+	// spareDescriptors of a process are for everything but flows.
+	spareDescriptors = 2000
+	// BusyStreams is more than an ordinary user has pipes of the usual size for.
+	BusyStreams = 200
+)
+
+// Carries reports whether the subject is measured under a load.
+func (s Subject) Carries(l load.Load) bool {
+	switch {
+	case (s.Group == Requests) != (l.Kind == load.Requests):
+		return false
+	case s.Group == Impaired:
+		return l.Streams == 8 && (l.Kind == load.Down || l.Kind == load.Up)
+	case l.Kind == load.Idle:
+		return s.Idle.Flows > 0
+	case l.Streams == BusyStreams:
+		return s.Busy
+	}
+	return true
+}
+
+// Stretch is how many times as long as others the subject is measured: over a
+// long way streams need a while to find their rate.
+func (s Subject) Stretch() int {
+	if s.Group == Impaired {
+		return 4
+	}
+	return 1
 }
 
 // Group is a kind of subject.
@@ -36,6 +91,9 @@ const (
 	Tunnel  Group = "tunnel"  // connections through a pair of proxies
 	Whole   Group = "whole"   // packets of a program, through a tunnel, out at a gateway
 	Relay   Group = "relay"   // connections through one proxy
+
+	Requests Group = "requests" // requests in HTTP, not connections
+	Impaired Group = "impaired" // over a link that is slow and loses packets
 )
 
 // Way is how applications reach the origin through a subject.
@@ -99,19 +157,28 @@ type scene struct {
 	Commands
 	ctx     context.Context
 	running *Running
+	user    uint32 // whom culvert runs as; 0: root
 }
 
 // run starts a program of the subject.
 func (s *scene) run(ns *host.Namespace, name string, args ...string) error {
-	path, ok := s.Commands[args[0]]
-	if !ok {
-		path = args[0]
-	}
-	p, err := process.Start(ns, name, append([]string{path}, args[1:]...)...)
+	args[0] = s.path(args[0])
+	return s.started(process.Start(ns, name, args...))
+}
+
+func (s *scene) started(p *process.Process, err error) error {
 	if err == nil {
 		s.running.Processes = append(s.running.Processes, p)
 	}
 	return err
+}
+
+// path is where a program is.
+func (s *scene) path(command string) string {
+	if path, ok := s.Commands[command]; ok {
+		return path
+	}
+	return command
 }
 
 // await waits until somebody listens.

@@ -56,6 +56,13 @@ func New(ctx context.Context, origin ...string) (w *World, err error) {
 			return w, err
 		}
 	}
+	for _, ns := range []*host.Namespace{w.App, w.Here, w.Gateway} {
+		// Thousands of connections from one address to another, again and again:
+		// ports must not have to rest for a minute.
+		if err = ns.Sysctl("ipv4/tcp_tw_reuse", "1"); err != nil {
+			return w, err
+		}
+	}
 	for _, l := range []struct {
 		from, to       *host.Namespace
 		name, far      string
