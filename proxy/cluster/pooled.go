@@ -167,11 +167,12 @@ func (pc *pooled) release() {
 
 // streamClosed is called once for each stream that was opened, after its Close.
 func (pc *pooled) streamClosed() {
+	pc.release()
 	c := pc.pool.c
+	c.breaker.requests.release()
+	// Last: whoever sees the gauges go down finds the place free.
 	c.n.rqActive.Dec()
 	pc.pool.host.n.rqActive.Add(-1)
-	c.breaker.requests.release()
-	pc.release()
 }
 
 // upstream describes a stream of the connection.
