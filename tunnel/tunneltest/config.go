@@ -17,6 +17,7 @@ import (
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Pack is a message as extensions carry it.
@@ -56,8 +57,12 @@ func edge(t testing.TB, g *Gateway, o Options) *clusterv3.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	connect := Limit
+	if o.Connect > 0 {
+		connect = o.Connect
+	}
 	m := &clusterv3.Cluster{
-		Name: "edge",
+		Name: "edge", ConnectTimeout: durationpb.New(connect),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socketAddress(at)}},
 		}}}}},

@@ -28,13 +28,15 @@ import (
 )
 
 // Limit bounds every wait of a test on real sockets.
-const Limit = 30 * time.Second
+const Limit = 2 * time.Minute
 
 // Options are what a test sets; the rest is the mode's.
 type Options struct {
 	Proxy *tcpproxyv3.TcpProxy
 	// HTTP2 are the cluster's, where the mode has any.
 	HTTP2 *corev3.Http2ProtocolOptions
+	// Connect bounds a connection to the gateway; 0: Limit.
+	Connect time.Duration
 	// TLS is instead of the context that verifies the gateway.
 	TLS *tlsv3.UpstreamTlsContext
 	// Downstream is TLS between the application and culvert.
@@ -206,6 +208,18 @@ func Await(t testing.TB, so func() bool, instead func() string) {
 			t.Fatal(instead())
 		}
 	}
+}
+
+// InTime runs body with ever more time for what it bounds, until it reports that
+// what has to come before the end of that time did: a machine may be slow.
+func InTime(t *testing.T, body func(d time.Duration) bool) {
+	t.Helper()
+	for _, d := range []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second} {
+		if body(d) {
+			return
+		}
+	}
+	t.Error("what has to come first never came in time")
 }
 
 // RoundTrip sends a word through an echo and back.

@@ -7,6 +7,7 @@ import (
 
 	"culvert/proxy/codec"
 	"culvert/test/peer"
+	"culvert/test/ports"
 	"culvert/tunnel"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -70,7 +71,7 @@ func NewTLSGateway(t testing.TB, m tunnel.Mode, conf *tls.Config, s peer.Script)
 }
 
 func (g *Gateway) serve(t testing.TB, conf *tls.Config, s peer.Script) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", ports.Closed(t)) // one that stays closed behind Close
 	if err != nil {
 		t.Fatal(err)
 	}
