@@ -19,6 +19,8 @@ const (
 	pipeline     = "culvert, whole pipeline"
 	whole        = "culvert, TUN, HTTP/2 CONNECT over TLS"
 	twoSplices   = "two splice relays"
+	farWhole     = whole + ", impaired link"
+	farDirect    = "direct TCP, impaired link"
 )
 
 // goPeers are those that are written in Go and take packets, as culvert does.
@@ -102,11 +104,19 @@ func tunnelGoals() (all []Goal) {
 	return all
 }
 
-func wholeGoals() []Goal {
-	return append(atLeast(2, whole, only("tun2socks, HTTP proxy"), columns...), Goal{
+func wholeGoals() (all []Goal) {
+	all = append(all, atLeast(2, whole, only("tun2socks, HTTP proxy"), columns...)...)
+	all = append(all, Goal{
 		Text: fmt.Sprintf("%s / %s, connects per second", whole, tun), Target: 0.5, Comparable: true,
 		figure: overBest(whole, []string{tun}, connects, matrix.Rate),
 	})
+	for _, l := range eight { // whose processor time is another matter
+		all = append(all, Goal{
+			Text: fmt.Sprintf("%s / %s, %v", farWhole, farDirect, l), Target: 0.8, Comparable: true,
+			figure: overBest(farWhole, []string{farDirect}, l, matrix.Throughput),
+		})
+	}
+	return all
 }
 
 // flowGoals are of what flows take that do little.

@@ -35,7 +35,7 @@ type Subject struct {
 
 // All is whatever is measured.
 func All(c Commands) []Subject {
-	return slices.Concat(Baselines(), Culvert(), Capturing(c), Proxying(c), Requesting(c))
+	return slices.Concat(Baselines(), Culvert(), Capturing(c), Proxying(c), Far(c), Requesting(c))
 }
 
 // Idle is a number of flows, and how many descriptors one takes at most in one

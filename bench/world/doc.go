@@ -6,8 +6,11 @@
 //	                               │ 198.51.100.0/28
 //	here ──── 198.51.100.32/28 ────┤ origin
 //	 │                             │
-//	 └─ .64/28 ─ gateway ─ .96/28 ─┘
+//	 ├─ .64/28 ─ gateway ─ .96/28 ─┘
+//	 └─ .128/28 ~~~ ┘
 //
 // Applications and what captures them are in here, or in app where a subject
-// has a namespace for them; the second half of a pair is in gateway.
+// has a namespace for them; the second half of a pair is in gateway. The second
+// link to it is slow and loses packets, and gateway has an origin of its own for
+// who comes that way.
 package world

@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"culvert/appliance/host"
 	"culvert/bench/process"
 	"culvert/proxy/transport/selfsigned"
+	"culvert/test/impair"
 )
 
 // Addresses of the links' ends.
@@ -19,6 +22,9 @@ const (
 	FromHere    = "198.51.100.34" // the origin, for who is in here
 	Gateway     = "198.51.100.66" // the gateway, for who is in here
 	FromGateway = "198.51.100.98" // the origin, for who is in the gateway
+	// FarGateway is the gateway over the link that is impaired. It has an origin
+	// there.
+	FarGateway = "198.51.100.130"
 	// OriginPort is where it listens, on each of its addresses.
 	OriginPort = 9000
 	// GatewayName is what the gateway's certificate is for.
@@ -32,8 +38,13 @@ type World struct {
 	// gateway.key are in it.
 	Dir string
 
-	origin *process.Process
+	origins []*process.Process
+	wire    *impair.Wire
 }
+
+// impaired is what the second link to the gateway does, each way: a round trip
+// of 50 ms, and one of a hundred packets is lost.
+var impaired = impair.Link{Delay: 25 * time.Millisecond, Loss: 0.01, Seed: 1}
 
 // New makes the namespaces, the links and the certificates, and starts the
 // origin: args are the command that serves orders on the address that is
@@ -87,8 +98,22 @@ func New(ctx context.Context, origin ...string) (w *World, err error) {
 	if err = w.certificates(); err != nil {
 		return w, err
 	}
-	w.origin, err = process.Start(w.Origin, "origin", append(origin, fmt.Sprintf("0.0.0.0:%d", OriginPort))...)
-	return w, err
+	if w.wire, err = impair.Connect(w.far(w.Here, "198.51.100.129"), w.far(w.Gateway, FarGateway), impaired); err != nil {
+		return w, err
+	}
+	for ns, at := range map[*host.Namespace]string{w.Origin: "0.0.0.0", w.Gateway: FarGateway} {
+		o, err := process.Start(ns, "origin", append(slices.Clone(origin), fmt.Sprintf("%s:%d", at, OriginPort))...)
+		if err != nil {
+			return w, err
+		}
+		w.origins = append(w.origins, o)
+	}
+	return w, nil
+}
+
+// far is an end of the link that is impaired.
+func (w *World) far(ns *host.Namespace, address string) impair.End {
+	return impair.End{Namespace: ns, Interface: "far", Addresses: []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(address), 28)}}
 }
 
 // byDefault is a default route, which some programs want to see. What it leads
@@ -125,8 +150,11 @@ func (w *World) certificates() error {
 // Close ends the origin and removes everything.
 func (w *World) Close() error {
 	var errs []error
-	if w.origin != nil {
-		errs = append(errs, w.origin.Stop())
+	for _, o := range w.origins {
+		errs = append(errs, o.Stop())
+	}
+	if w.wire != nil {
+		errs = append(errs, w.wire.Close())
 	}
 	for _, ns := range []*host.Namespace{w.App, w.Here, w.Gateway, w.Origin} {
 		errs = append(errs, ns.Close())
