@@ -71,7 +71,7 @@ func (c *conn) takeChunk() (*network.Chunk, error) {
 	if err == nil && queued == 0 && tcp.EndpointState(c.ep.State()) == tcp.StateEstablished {
 		return nil, nil // a buffer is not worth taking to hear that again
 	}
-	chunk := network.NewChunk(min(max(queued, 1), network.ChunkLarge))
+	chunk := network.NewChunk(min(max(queued, 1), network.ChunkHuge))
 	c.filling.chunk = chunk
 	_, err = c.ep.Read(&c.filling, tcpip.ReadOptions{})
 	c.filling.chunk = nil

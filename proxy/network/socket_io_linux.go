@@ -59,6 +59,7 @@ func done(n uintptr, errno syscall.Errno) (int, error) {
 // chunkReader is the one reader's state, so that a read makes no closure.
 type chunkReader struct {
 	try   func(fd uintptr) bool
+	more  bool // the last read filled its chunk
 	chunk *Chunk
 	n     int
 	err   error
@@ -66,8 +67,13 @@ type chunkReader struct {
 
 // read is try: false means wait, holding no chunk.
 func (r *chunkReader) read(fd uintptr) bool {
-	r.chunk = NewChunk(ChunkLarge)
+	size := ChunkLarge
+	if r.more {
+		size = ChunkHuge
+	}
+	r.chunk = NewChunk(size)
 	r.n, r.err = readNow(fd, r.chunk.Space())
+	r.more = r.n >= ChunkLarge
 	if r.err == unix.EAGAIN {
 		r.chunk.Release()
 		r.chunk = nil

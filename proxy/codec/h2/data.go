@@ -117,21 +117,25 @@ func (c *conn) readPayload(st *stream, n int) error {
 
 // deliverCopy queues a copy of p.
 func (c *conn) deliverCopy(st *stream, p []byte) {
-	c.mu.Lock()
-	if st.gone {
+	for len(p) > 0 {
+		c.mu.Lock()
+		if st.gone {
+			c.mu.Unlock()
+			return
+		}
+		if st.queue.appendTail(p) {
+			c.wakeLaterLocked(st)
+			c.mu.Unlock()
+			return
+		}
+		size := st.queue.nextSize(len(p))
 		c.mu.Unlock()
-		return
+		ch := network.NewChunk(size)
+		n := copy(ch.Space(), p)
+		ch.Data = ch.Space()[:n]
+		p = p[n:]
+		c.deliver(st, ch)
 	}
-	if st.queue.appendTail(p) {
-		c.wakeLaterLocked(st)
-		c.mu.Unlock()
-		return
-	}
-	size := st.queue.nextSize(len(p))
-	c.mu.Unlock()
-	ch := network.NewChunk(size)
-	ch.Data = append(ch.Data, p...)
-	c.deliver(st, ch)
 }
 
 // deliver queues ch, unless the stream ended under it.

@@ -3,9 +3,9 @@ package h2
 import "culvert/proxy/network"
 
 // recvQueue is what a stream has received and its reader has not taken yet, in
-// pooled chunks. What it holds is bounded by the stream's window: consecutive
-// chunks are together at least about half full, so that tiny frames do not pin
-// large buffers. Guarded by conn.mu.
+// pooled chunks. What it holds is bounded by the stream's window: a chunk is at
+// least a quarter full or has others' worth of tiny frames packed behind it, so
+// that these do not pin large buffers. Guarded by conn.mu.
 type recvQueue struct {
 	chunks []*network.Chunk
 	first  int

@@ -5,7 +5,7 @@ import (
 )
 
 // source is the bytes of a connection in order, read ahead in pooled chunks of
-// up to 128 KiB so that one read brings many frames. It belongs to the reading
+// up to 512 KiB so that one read brings many frames. It belongs to the reading
 // goroutine. Where the connection can (network.ChunkReader) it waits holding no
 // buffer.
 type source struct {
@@ -108,15 +108,14 @@ func (s *source) advance(n int) []byte {
 }
 
 // part returns the next piece of the n bytes of payload that are due: a chunk
-// the caller then owns, if all that is left of the current one is payload and
-// fills half of it, so that nothing is copied and at most half is wasted; else
-// a view, valid until the next call.
+// the caller then owns, if all that is left of the current one is payload and a
+// copy would take a chunk as large; else a view, valid until the next call.
 func (s *source) part(n int) (*network.Chunk, []byte, error) {
 	have, err := s.ready()
 	if err != nil {
 		return nil, nil, err
 	}
-	if have <= n && have >= len(s.cur.Space())/2 {
+	if have <= n && s.cur.Fits(have) {
 		c := s.cur
 		s.cur = nil
 		return c, nil, nil

@@ -18,7 +18,7 @@ const (
 	// the reading goroutine queues is bounded by the flood limits instead.
 	maxPending = 64 << 10
 	// maxBatch is the most one stream sends in its turn, bytes.
-	maxBatch = 256 << 10
+	maxBatch = network.ChunkHuge
 )
 
 // writer is the sending half of a connection. Frames are queued in pending, in
