@@ -37,9 +37,7 @@ func TestManyGoodStreamsPayForNoFlood(t *testing.T) {
 	if code := connErrorCode(t, wait()); code != http2.ErrCodeEnhanceYourCalm {
 		t.Errorf("connection ended with %v", code)
 	}
-	if n := cs.get("too_many_premature_resets"); n != 1 {
-		t.Errorf("too_many_premature_resets = %d", n)
-	}
+	cs.reaches(t, "too_many_premature_resets", 1)
 }
 
 // A client of whose streams fewer than half are reset early may go on for ever.

@@ -25,12 +25,8 @@ func attack(t *testing.T, cfg h2.Config, counter string, h codec.ServerHandler, 
 	if got := connErrorCode(t, wait()); got != http2.ErrCodeEnhanceYourCalm {
 		t.Errorf("connection ended with %v", got)
 	}
-	if n := cs.get(counter); n != 1 {
-		t.Errorf("%s = %d", counter, n)
-	}
-	if n := cs.get("streams_active"); n != 0 {
-		t.Errorf("streams_active = %d", n)
-	}
+	cs.reaches(t, counter, 1)
+	cs.reaches(t, "streams_active", 0)
 }
 
 // stuffed opens stream 1 and has the server try to send on it more than the
@@ -199,9 +195,7 @@ func TestFB59ResetsOfHonestClients(t *testing.T) {
 		id += 2
 	}
 	r.alive()
-	if n := cs.get("too_many_premature_resets"); n != 0 {
-		t.Errorf("too_many_premature_resets = %d", n)
-	}
+	cs.reaches(t, "too_many_premature_resets", 0)
 }
 
 func TestCVE_2024_27919_Continuations(t *testing.T) {
@@ -260,9 +254,7 @@ func TestCVE_2026_47774_HPACKBomb(t *testing.T) {
 	r.wantReset(1, http2.ErrCodeEnhanceYourCalm)
 	r.headers(3, true, getLines()...)
 	next(t, seen)
-	if n := cs.get("header_overflow"); n != 1 {
-		t.Errorf("header_overflow = %d", n)
-	}
+	cs.reaches(t, "header_overflow", 1)
 }
 
 // Ending many streams at once is no flood of the peer's.

@@ -17,7 +17,7 @@ import (
 )
 
 // testTime is how long a test waits for what should happen at once.
-const testTime = 10 * time.Second
+const testTime = time.Minute
 
 // socketPair is both ends of a loopback TCP connection.
 func socketPair(t testing.TB) (a, b network.Conn) {

@@ -223,3 +223,14 @@ func newCounts() (counts, *h2.Stats) {
 }
 
 func (c counts) get(name string) int64 { return c[name].n.Load() }
+
+// reaches waits until a metric has its value: a peer may be told first.
+func (c counts) reaches(t testing.TB, name string, want int64) {
+	t.Helper()
+	for deadline := time.Now().Add(testTime); c.get(name) != want && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := c.get(name); n != want {
+		t.Errorf("%s = %d, want %d", name, n, want)
+	}
+}

@@ -377,9 +377,7 @@ func TestStreamsBeyondTheLimitAreRefused(t *testing.T) {
 	r.wantReset(uint32(first.ID()), http2.ErrCodeInternal) // returned with both directions open
 	r.connect(7)
 	next(t, streams)
-	if n := cs.get("streams_active"); n != 2 {
-		t.Errorf("streams_active = %d", n)
-	}
+	cs.reaches(t, "streams_active", 2)
 }
 
 func TestHandlerReturnsEarly(t *testing.T) {
