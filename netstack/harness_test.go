@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // arrival is a flow in the hands of the handler, which does what the test says.
 type arrival struct {

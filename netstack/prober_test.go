@@ -26,9 +26,7 @@ func TestGivingUp(t *testing.T) {
 		}
 		await(t, a.over, "the handler")
 		r.quiet()
-		if st := r.stack.Stats(); st.CanceledGone != 1 {
-			t.Errorf("stats %+v", st)
-		}
+		eventually(t, "the flow to be counted", func() bool { return r.stack.Stats().CanceledGone == 1 })
 	}
 	for _, c := range []struct {
 		name        string

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
-	"time"
 
 	"culvert/netstack"
 	"culvert/netstack/tundev"
@@ -73,7 +72,7 @@ func TestLoadAllocations(t *testing.T) {
 // how many there were.
 func allocationsOf(t *testing.T, n *namespace, s *netstack.Stack, want uint64) (perPacket float64, moved uint64) {
 	t.Helper()
-	c, err := n.connect(target(kernel4, hostAccepts), 5*time.Second)
+	c, err := n.connect(target(kernel4, hostAccepts), patience)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
-	"time"
 
 	"culvert/netstack"
 	"culvert/netstack/tundev"
@@ -129,7 +128,7 @@ func inside(node string) error {
 			call()
 		}
 	}()
-	c, err := here.connect(target(kernel4, hostAccepts), 5*time.Second)
+	c, err := here.connect(target(kernel4, hostAccepts), patience)
 	if err != nil {
 		return err
 	}
