@@ -77,11 +77,11 @@ PEERS := bench/out/tun2socks bench/out/sing-box
 
 .PHONY: bench
 bench: $(BENCH) $(PEERS) ## measure what the goals name against the field, about 15 minutes; writes docs/performance.md (as root)
-	$(BENCH) -only goals -page docs/performance.md -baseline bench/baseline.json run
+	$(BENCH) -only goals -duration 700ms -page docs/performance.md -baseline bench/baseline.json run
 
 .PHONY: bench-quick
-bench-quick: $(BENCH) $(PEERS) ## a little of it, about two minutes
-	$(BENCH) -only goals -rounds 2 -duration 300ms run
+bench-quick: $(BENCH) $(PEERS) ## a little of it, without idle flows, about two minutes
+	$(BENCH) -only goals -load '^(down|up|connect|ping-pong|burst)' -rounds 2 -duration 300ms run
 
 .PHONY: bench-full
 bench-full: $(BENCH) $(PEERS) ## the whole matrix, as long as it takes

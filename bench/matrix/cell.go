@@ -25,17 +25,35 @@ const (
 // PerFlow is what an open flow takes of one process's memory, bytes.
 func PerFlow(process string) Figure { return Figure("bytes per flow, " + process) }
 
+// CostOf is what one process takes of Cost, where a subject has several.
+func CostOf(process string) Figure { return Cost + ", " + Figure(process) }
+
 // Cell is a subject under a load: a sample of each figure.
 type Cell map[Figure]measure.Sample
 
 func (c Cell) put(f Figure, v float64) { c[f] = append(c[f], v) }
 
+// spent is a process's time on a processor, seconds.
+type spent struct {
+	process string
+	seconds float64
+}
+
 // add appends a round's figures.
-func (c Cell) add(r load.Result, k load.Kind, cpu float64) {
+func (c Cell) add(r load.Result, k load.Kind, processes []spent) {
 	seconds, bytes, turns := r.Elapsed.Seconds(), float64(r.Bytes), float64(r.Turns)
+	cpu := 0.0
+	for _, p := range processes {
+		cpu += p.seconds
+	}
 	if k == load.Down || k == load.Up || k == load.Requests {
 		c.put(Throughput, bytes*8/1e9/seconds)
 		c.put(Cost, cpu/(bytes/1e9))
+		if len(processes) > 1 {
+			for _, p := range processes {
+				c.put(CostOf(p.process), p.seconds/(bytes/1e9))
+			}
+		}
 	}
 	switch k {
 	case load.Burst:

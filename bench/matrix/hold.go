@@ -50,7 +50,7 @@ func footprintOf(r *subject.Running) (f footprint, err error) {
 // hold opens flows, as many as descriptors allow, and looks what the subject's
 // processes take for them once they are idle.
 func (p Plan) hold(ctx context.Context, s subject.Subject, r *subject.Running, c Cell) error {
-	limit, err := descriptors()
+	limit, err := p.descriptors()
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,10 @@ func (p Plan) awaitHeld(ctx context.Context, said func() string, exited <-chan s
 }
 
 // descriptors is how many a process may have: what a Go program takes by itself.
-func descriptors() (int, error) {
+func (p Plan) descriptors() (int, error) {
+	if p.Descriptors > 0 {
+		return p.Descriptors, nil
+	}
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 0, fmt.Errorf("descriptors: %w", err)

@@ -18,8 +18,11 @@ type Plan struct {
 	Loads    []load.Load
 	Rounds   int
 	// Carries says which subject is measured under which load.
-	Carries  func(subject.Subject, load.Load) bool
-	Commands subject.Commands
+	Carries func(subject.Subject, load.Load) bool
+	// Descriptors is how many a process may have, for idle flows; 0: as many as
+	// this one.
+	Descriptors int
+	Commands    subject.Commands
 	// Progress is told of each subject and round.
 	Progress io.Writer
 }

@@ -96,7 +96,11 @@ func (p Plan) measure(ctx context.Context, s subject.Subject, r *subject.Running
 	if err != nil {
 		return &brokenError{err}
 	}
-	c.add(result, l.Kind, (after - before).Seconds())
+	var processes []spent
+	for i, proc := range r.Processes {
+		processes = append(processes, spent{proc.Name, (after[i] - before[i]).Seconds()})
+	}
+	c.add(result, l.Kind, processes)
 	return nil
 }
 
@@ -173,14 +177,15 @@ func outcome(proc *process.Process) (result load.Result, err error) {
 	return result, json.Unmarshal([]byte(strings.TrimPrefix(proc.Output(), Held+"\n")), &result)
 }
 
-func cpu(r *subject.Running) (time.Duration, error) {
-	total := time.Duration(0)
+// cpu is what each process has spent.
+func cpu(r *subject.Running) ([]time.Duration, error) {
+	var all []time.Duration
 	for _, proc := range r.Processes {
 		d, err := proc.CPU()
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		total += d
+		all = append(all, d)
 	}
-	return total, nil
+	return all, nil
 }

@@ -56,6 +56,7 @@ func Page(path string, r *matrix.Results, m Machine) error {
 		}
 		fmt.Fprintf(&b, "![throughput of eight streams](%s)\n\n", name)
 		throughputTable(&b, subjects)
+		costTable(&b, subjects)
 		turnsTable(&b, subjects)
 		flowsTable(&b, subjects)
 		failures(&b, subjects)

@@ -59,6 +59,33 @@ func memory(s matrix.Measured) string {
 	return cmp.Or(strings.Join(all, ", "), none)
 }
 
+// costTable is what each process of those takes that have several.
+func costTable(w io.Writer, subjects []matrix.Measured) {
+	loads := slices.DeleteFunc(slices.Concat(columns, many, busy), func(l load.Load) bool { return !measured(subjects, l) })
+	head := []string{"CPU s/GB of each"}
+	for _, l := range loads {
+		head = append(head, l.String())
+	}
+	var rows []matrix.Measured
+	for _, s := range subjects {
+		if len(s.Resident) < 2 {
+			continue
+		}
+		for _, m := range s.Resident {
+			rows = append(rows, matrix.Measured{Name: s.Name + ": " + m.Process, Cells: s.Cells, Resident: []matrix.Memory{m}})
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	table(w, head, rows, func(s matrix.Measured) (row []string) {
+		for _, l := range loads {
+			row = append(row, interval(s.Cells[l.String()][matrix.CostOf(s.Resident[0].Process)], "%.2f"))
+		}
+		return row
+	})
+}
+
 // turnsTable is what is counted in turns.
 func turnsTable(w io.Writer, subjects []matrix.Measured) {
 	if !measured(subjects, connects) && !measured(subjects, alone) && !measured(subjects, pingPong) {
