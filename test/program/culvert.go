@@ -194,6 +194,9 @@ func (c *Culvert) Configure(config string) {
 	}
 }
 
+// Log is the end of what the process has said so far.
+func (c *Culvert) Log() string { return c.log.Text() }
+
 // AwaitLog waits for texts in what the process says.
 func (c *Culvert) AwaitLog(within time.Duration, texts ...string) {
 	c.t.Helper()
