@@ -32,6 +32,7 @@ type tally struct {
 //
 //	open N ADDRESS   N more flows, each answered a byte
 //	stall N ADDRESS  N more flows that ask for bytes without end and read none
+//	idle N ADDRESS   N more that ask for nothing
 //	probe N          another byte through each of N flows that are open
 //	close            all of them
 type client struct {
@@ -62,6 +63,8 @@ func (c *client) obey(verb string, n int, address string) tally {
 		return several(n, func(int) error { return c.open(address, askEcho) })
 	case "stall":
 		return several(n, func(int) error { return c.open(address, askFlood) })
+	case "idle":
+		return several(n, func(int) error { return c.open(address, askNothing) })
 	case "probe":
 		n = min(n, len(c.conns))
 		return several(n, func(i int) error { return exchange(c.conns[i*len(c.conns)/n]) })
@@ -81,12 +84,13 @@ func (c *client) open(address string, ask byte) error {
 	if err != nil {
 		return err
 	}
-	if ask == askFlood {
+	switch ask {
+	case askEcho:
+		err = exchange(conn)
+	case askFlood:
 		// The least that the kernel takes: what is tested is who else buffers.
 		_ = conn.(*net.TCPConn).SetReadBuffer(1)
 		_, err = conn.Write([]byte{ask})
-	} else {
-		err = exchange(conn)
 	}
 	if err != nil {
 		_ = conn.Close()

@@ -7,9 +7,10 @@ import (
 
 // settings are what tests vary of the two configurations.
 type settings struct {
-	Dir   string // of logs and sockets
-	Netns string // where the TUN is
-	Extra string // more of the bootstrap, of the one that the test is about
+	Dir    string // of logs and sockets
+	Netns  string // where the TUN is
+	Direct bool   // the capture reaches origins itself
+	Extra  string // more of the bootstrap
 }
 
 func (s settings) capture() string { return render(captureTemplate, s) }
@@ -50,14 +51,22 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: tunnel
           cluster: gateway
+          {{- if not .Direct}}
           tunneling_config:
             hostname: "%FILTER_STATE(culvert.destination:PLAIN)%"
+          {{- end}}
           access_log:
           - name: file
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: "{{.Dir}}/capture.log"
   clusters:
+  {{- if .Direct}}
+  - name: gateway
+    type: ORIGINAL_DST
+    lb_policy: CLUSTER_PROVIDED
+    connect_timeout: 5s
+  {{- else}}
   - name: gateway
     type: STATIC
     connect_timeout: 5s
@@ -70,6 +79,7 @@ static_resources:
       endpoints:
       - lb_endpoints:
         - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 8443}}}
+  {{- end}}
 `
 
 const gatewayTemplate = `

@@ -9,8 +9,9 @@ import (
 
 // What an application asks an origin for, with the first byte it sends.
 const (
-	askEcho  = 'e' // each byte back
-	askFlood = 'f' // bytes without end
+	askNothing = 0
+	askEcho    = 'e' // each byte back
+	askFlood   = 'f' // bytes without end
 )
 
 // origin is the program at the far end: it listens at an address and does with
