@@ -20,10 +20,11 @@ import (
 	"culvert/proxy/network"
 	"culvert/test/need"
 	"culvert/test/peer"
+	"culvert/test/ports"
 )
 
 // patience bounds what a test waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // scratch is where the real binary is built; TestMain makes and removes it.
 var scratch string
@@ -102,7 +103,7 @@ func startInto(t *testing.T, stdout *os.File, origin string, args ...string) *se
 	t.Helper()
 	dir := t.TempDir()
 	s := &server{
-		front: freeAddress(t), config: filepath.Join(dir, "culvert.yaml"), stdout: stdout,
+		front: ports.Closed(t), config: filepath.Join(dir, "culvert.yaml"), stdout: stdout,
 		lines: make(chan string, 100), done: make(chan struct{}),
 	}
 	s.write(t, origin)
@@ -124,17 +125,6 @@ func startInto(t *testing.T, stdout *os.File, origin string, args ...string) *se
 	})
 	s.awaitLog(t, "msg=ready")
 	return s
-}
-
-// freeAddress was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer free.Close()
-	return free.Addr().String()
 }
 
 func (s *server) run(stderr io.Reader) {
@@ -370,7 +360,7 @@ func TestSignalsReopenLogs(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "access.log")
-			logged := freeAddress(t)
+			logged := ports.Closed(t)
 			_, port, _ := net.SplitHostPort(logged)
 			s := start(t, origin(t, 'A'), "--config-yaml", fmt.Sprintf(loggedYAML, port, log))
 			s.front = logged

@@ -43,7 +43,7 @@ func (r *rig) wait(t *testing.T) RelayResult {
 	select {
 	case res := <-r.result:
 		return res
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the relay did not end")
 		return RelayResult{}
 	}

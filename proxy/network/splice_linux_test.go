@@ -27,7 +27,7 @@ func (p *pipePool) limit(n int) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			made, free, users := pipes.lent()
 			t.Fatalf("never: %s (%d pipes, %d free, %d users)", what, made, free, users)
@@ -154,7 +154,7 @@ func TestUrgentByte(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = r.origin.SetReadDeadline(time.Now().Add(20 * time.Second))
+			_ = r.origin.SetReadDeadline(time.Now().Add(time.Minute))
 			b := make([]byte, len("behind"))
 			if _, err := io.ReadFull(r.origin, b); err != nil || string(b) != "behind" {
 				t.Errorf("read %q, %v", b, err)
