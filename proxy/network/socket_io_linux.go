@@ -108,6 +108,7 @@ type vectorWriter struct {
 	try func(fd uintptr) bool
 	v   []unix.Iovec
 	at  int // of v, the first that is not written whole
+	n   int // bytes written
 	err error
 }
 
@@ -139,6 +140,7 @@ func (w *vectorWriter) write(fd uintptr) bool {
 }
 
 func (w *vectorWriter) advance(n int) {
+	w.n += n
 	for n > 0 {
 		v := &w.v[w.at]
 		if size := int(v.Len); n >= size {
@@ -154,7 +156,7 @@ func (w *vectorWriter) advance(n int) {
 
 // flush writes the vector and forgets it.
 func (w *vectorWriter) flush(raw syscall.RawConn) error {
-	w.at, w.err = 0, nil
+	w.at, w.n, w.err = 0, 0, nil
 	err := raw.Write(w.try)
 	if err == nil && w.err != nil {
 		err = wrapKernel(w.err)
@@ -172,6 +174,16 @@ func (s *Socket) WriteChunk(c *Chunk) error {
 	defer w.mu.Unlock()
 	w.add(c.Data)
 	return w.flush(s.raw)
+}
+
+// Write is net.Conn's, with a reset told as one.
+func (s *Socket) Write(p []byte) (int, error) {
+	w := &s.writer
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.add(p)
+	err := w.flush(s.raw)
+	return w.n, err
 }
 
 // WriteBuffers writes all of b, in order and with as few calls as the kernel

@@ -21,6 +21,8 @@ type tlsConn struct {
 	raw   network.Conn
 	state *tls.ConnectionState
 
+	more bool // the last ReadChunk filled its chunk; owned by the reading goroutine
+
 	mu               sync.Mutex
 	cause            error // set by the first Abort
 	readEnd, sentEnd bool  // close_notify came, was sent
@@ -56,8 +58,13 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 // already.
 func (c *tlsConn) ReadChunk() (*network.Chunk, error) {
 	for {
-		chunk := network.NewChunk(network.ChunkLarge)
+		size := network.ChunkLarge
+		if c.more {
+			size = network.ChunkHuge
+		}
+		chunk := network.NewChunk(size)
 		n, err := c.readReady(chunk.Space())
+		c.more = n >= network.ChunkLarge
 		if n > 0 {
 			chunk.Data = chunk.Space()[:n]
 			return chunk, nil
@@ -91,7 +98,7 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 		n, err := c.tls.Write(p)
 		return n, c.writeError(err)
 	}
-	c.wire.cork()
+	c.wire.cork(len(p))
 	n, err := c.tls.Write(p)
 	if flushErr := c.wire.uncork(); err == nil && flushErr != nil {
 		n, err = 0, flushErr

@@ -15,21 +15,10 @@ import (
 // whether anything is missing cannot be known (RFC 8446 §6.1).
 var ErrTruncated = errors.New("tls: connection ended without close_notify")
 
-// batchSize is how many bytes of records are gathered for one write, and
-// maxPlaintext how many bytes a record carries: what is not longer is one
+// maxPlaintext is how many bytes a record carries: what is not longer is one
 // record and needs no gathering. crypto/tls makes one write(2) of each record,
 // which costs more than the encryption.
-const (
-	batchSize    = 256 << 10
-	maxPlaintext = 16 << 10
-)
-
-// batches are spare buffers of batchSize, shared by the process on purpose: a
-// connection holds one only while it writes. They hold no state.
-var batches = sync.Pool{New: func() any {
-	b := make([]byte, 0, batchSize)
-	return &b
-}}
+const maxPlaintext = 16 << 10
 
 // wire is the encrypted side of a TLS connection, between crypto/tls and the
 // connection below. It reads ahead in large chunks, holding none while it
@@ -46,7 +35,8 @@ type wire struct {
 	// guarded by mu
 	mu     sync.Mutex
 	corked bool
-	batch  *[]byte
+	batch  *network.Chunk // held only while a Write goes on
+	size   int            // of the batch to take
 }
 
 func newWire(c network.Conn) *wire {
@@ -121,11 +111,12 @@ func (w *wire) readChunk() (*network.Chunk, error) {
 	return c, nil
 }
 
-// cork gathers what is written until uncork.
-func (w *wire) cork() {
+// cork gathers what is written until uncork, n bytes or some more.
+func (w *wire) cork(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.corked = true
+	w.size = min(n+n/16, network.ChunkHuge)
 }
 
 // uncork writes what was gathered.
@@ -143,18 +134,18 @@ func (w *wire) Write(p []byte) (int, error) {
 	if !w.corked {
 		return w.raw.Write(p)
 	}
-	if w.batch != nil && len(*w.batch)+len(p) > batchSize {
+	if w.batch != nil && len(w.batch.Room()) < len(p) {
 		if err := w.flushLocked(); err != nil {
 			return 0, err
 		}
 	}
-	if len(p) > batchSize {
+	if w.batch == nil {
+		w.batch = network.NewChunk(w.size)
+	}
+	if len(w.batch.Room()) < len(p) {
 		return w.raw.Write(p)
 	}
-	if w.batch == nil {
-		w.batch = batches.Get().(*[]byte)
-	}
-	*w.batch = append(*w.batch, p...)
+	w.batch.Data = append(w.batch.Data, p...)
 	return len(p), nil
 }
 
@@ -162,9 +153,8 @@ func (w *wire) flushLocked() error {
 	if w.batch == nil {
 		return nil
 	}
-	_, err := w.raw.Write(*w.batch)
-	*w.batch = (*w.batch)[:0]
-	batches.Put(w.batch)
+	_, err := w.raw.Write(w.batch.Data)
+	w.batch.Release()
 	w.batch = nil
 	return err
 }

@@ -201,7 +201,7 @@ func (w *writer) write() error {
 	for _, b := range w.iov {
 		size += len(b)
 	}
-	c := network.NewChunk(min(size, network.ChunkLarge))
+	c := network.NewChunk(min(size, network.ChunkHuge))
 	defer c.Release()
 	for _, b := range w.iov {
 		for len(b) > 0 {
