@@ -110,9 +110,23 @@ func (c *Cluster) newTransport(m *clusterv3.Cluster) (transport.Upstream, error)
 func (c *Cluster) newConnector(m *clusterv3.Cluster) error {
 	from, err := newSources(m.GetUpstreamBindConfig())
 	if c.deps.Connector == nil {
-		c.deps.Connector = &sockets{control: c.deps.Control, sources: from, unbound: c.n.bindErrors.Inc}
+		c.deps.Connector = &sockets{control: c.deps.Control, sources: from, unbound: c.n.bindErrors.Inc, short: c.complainer()}
 	}
 	return field.At("upstream_bind_config", err)
+}
+
+// complainEvery is how often the log says that there are no sockets left.
+const complainEvery = 10 * time.Second
+
+// complainer tells the operator, once in a while, that connections cannot even be
+// tried. Those who asked for them are told of an overflow.
+func (c *Cluster) complainer() func(error) {
+	seldom := &network.Seldom{Every: complainEvery}
+	return func(err error) {
+		if suppressed, ok := seldom.Allow(""); ok {
+			c.deps.Log.Warn("no socket left to connect with", "cluster", c.name, "err", err, "suppressed", suppressed)
+		}
+	}
 }
 
 func statName(m *clusterv3.Cluster) string {

@@ -28,6 +28,8 @@ type sockets struct {
 	sources sources
 	// unbound is told that the source of a connection could not be had.
 	unbound func()
+	// short is told that the process or the machine has no socket left.
+	short func(error)
 }
 
 // Connect asks check twice: before, to answer without a socket, and of the
@@ -81,6 +83,9 @@ func (s *sockets) explain(err error) error {
 	if errors.As(err, &call) && call.Syscall == "bind" {
 		s.unbound()
 		return network.WithReason(network.ReasonGateway, err)
+	}
+	if network.ReasonFor(err) == network.ReasonOverflow && s.short != nil {
+		s.short(err)
 	}
 	return err
 }

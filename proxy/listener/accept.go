@@ -19,7 +19,8 @@ const (
 	maxBackoff = time.Second
 )
 
-// complainEvery is how often the log says that accepting fails.
+// complainEvery is how often the log says that accepting fails, or that what is
+// accepted is too much.
 const complainEvery = 10 * time.Second
 
 // Serve accepts the connections of a kernel socket and serves each to its end.
@@ -38,11 +39,11 @@ func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 		switch {
 		case err == nil:
 			backoff = minBackoff
-			conns.Go(func() { l.serveConn(ctx, c) }) // ends with the connection, or with ctx
+			conns.Go(func() { l.serveConn(ctx, c, &complaints) }) // ends with the connection, or with ctx
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case isPassing(err):
-			if suppressed, ok := complaints.Allow(""); ok {
+			if suppressed, ok := complaints.Allow("accept"); ok {
 				l.deps.Log.Warn("accept", "listener", l.name, "err", err, "suppressed", suppressed)
 			}
 			if !sleep(ctx, backoff) {
@@ -86,12 +87,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // serveConn makes a flow of a connection and serves it.
-func (l *Listener) serveConn(ctx context.Context, c net.Conn) {
+func (l *Listener) serveConn(ctx context.Context, c net.Conn, complaints *network.Seldom) {
 	if l.deps.Admit != nil {
 		release, ok := l.deps.Admit()
 		if !ok {
 			l.n.overflow.Inc()
 			_ = c.Close()
+			if suppressed, ok := complaints.Allow("limit"); ok {
+				l.deps.Log.Warn("connections beyond the limit are closed", "listener", l.name, "suppressed", suppressed)
+			}
 			return
 		}
 		defer release()
