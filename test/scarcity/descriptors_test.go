@@ -90,23 +90,28 @@ func TestLoadConnectionsBeyondDescriptors(t *testing.T) {
 			t.Fatalf("no flow works %v after the crowd has left", endWithin)
 		}
 	}
-	scale.Figure(t, "a new flow worked %v after the crowd had left", time.Since(began).Round(time.Millisecond))
-	capture.isAtEase(0)
+	took := time.Since(began)
+	scale.Figure(t, "a new flow worked %v after the crowd had left", took.Round(time.Millisecond))
+	if scale.Full() && took > time.Second {
+		t.Errorf("no flow worked for %v after the crowd had left", took)
+	}
+	app.command("close")
+	capture.awaitNoFlows()
 }
 
 // isAtEase checks that a process that is short of something hardly works, says
-// little of it, and answers its admin.
+// so but not often, and answers its admin.
 func (c *culvert) isAtEase(d time.Duration) {
 	c.t.Helper()
 	before, began := c.processorTime(), time.Now()
 	time.Sleep(d) // this is how long it is watched
-	share := (c.processorTime() - before).Seconds() / max(time.Since(began).Seconds(), 0.001)
+	share := (c.processorTime() - before).Seconds() / time.Since(began).Seconds()
 	lines := strings.Count(c.Log(), "level=WARN") + strings.Count(c.Log(), "level=ERROR")
 	scale.Figure(c.t, "%s: %.1f %% of a processor, %d lines of complaint", c.Name, 100*share, lines)
-	if d > 0 && share > busyShare {
+	if share > busyShare {
 		c.t.Errorf("%s uses %.2f of a processor", c.Name, share)
 	}
-	if lines > shortLines {
+	if lines == 0 || lines > shortLines {
 		c.t.Errorf("%s: %d lines of complaint:\n%s", c.Name, lines, c.Log())
 	}
 	c.MustPage("/ready")
