@@ -24,6 +24,28 @@ type floodState struct {
 	perUpdate         int // earned by each 16 KiB sent
 
 	ended, premature int // server: streams over lately, and those of them reset early
+	haste            haste
+	pause            time.Duration // due before the next frame is read; the reading goroutine's
+}
+
+// haste is the pace of early resets. Each of them has made us do something that
+// costs more than itself, a dial perhaps: a burst of them is taken as it comes,
+// but beyond it they are read no faster than one in resetPause, so that a flood
+// leaves the processor to others until it is judged.
+type haste struct{ paid time.Time } // the resets so far are paid for then
+
+const (
+	resetBurst = 64
+	resetPause = 2 * time.Millisecond // 250 of them take less than prematureAge
+)
+
+// reset notes one and returns how long to wait after it.
+func (h *haste) reset(now time.Time) time.Duration {
+	if h.paid.Before(now) {
+		h.paid = now
+	}
+	h.paid = h.paid.Add(resetPause)
+	return max(0, h.paid.Sub(now)-resetBurst*resetPause)
 }
 
 // budget is a count of frames the peer may send us: earned by what we did
@@ -80,8 +102,9 @@ func (f *floodState) priorityFrame(s *Stats) error {
 // by the peer, or by us for what the peer did.
 func (f *floodState) overLocked(s *Stats, opened time.Time, provoked bool) error {
 	f.ended++
-	if provoked && time.Since(opened) < prematureAge {
+	if now := time.Now(); provoked && now.Sub(opened) < prematureAge {
 		f.premature++
+		f.pause = f.haste.reset(now)
 	}
 	if f.premature < resetsJudged/2 || (f.ended >= resetsJudged && 2*f.premature < f.ended) {
 		if f.ended >= 2*resetsJudged {
@@ -91,6 +114,15 @@ func (f *floodState) overLocked(s *Stats, opened time.Time, provoked bool) error
 	}
 	s.PrematureResets.Inc()
 	return connError(http2.ErrCodeEnhanceYourCalm, "too many streams reset early")
+}
+
+// slowDown is called between frames.
+func (c *conn) slowDown() {
+	if d := c.flood.pause; d > 0 {
+		c.flood.pause = 0
+		c.beforeRead() // what has come for others does not wait
+		time.Sleep(d)
+	}
 }
 
 // emptyFrame judges frames that carry nothing (CVE-2019-9518). It is the

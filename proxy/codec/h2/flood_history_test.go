@@ -3,6 +3,7 @@ package h2_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"culvert/proxy/codec"
 	"culvert/proxy/codec/h2"
@@ -37,7 +38,9 @@ func TestManyGoodStreamsPayForNoFlood(t *testing.T) {
 	if code := connErrorCode(t, wait()); code != http2.ErrCodeEnhanceYourCalm {
 		t.Errorf("connection ended with %v", code)
 	}
-	cs.reaches(t, "too_many_premature_resets", 1)
+	if n := cs.get("too_many_premature_resets"); n != 1 {
+		t.Errorf("too_many_premature_resets = %d", n)
+	}
 }
 
 // A client of whose streams fewer than half are reset early may go on for ever.
@@ -49,7 +52,7 @@ func TestAFewEarlyResetsForEver(t *testing.T) {
 		}
 	})
 	id := uint32(1)
-	for n := range 4000 {
+	for n := range 2000 {
 		if n%5 < 2 { // two of five
 			r.connect(id)
 			r.ok(r.WriteRSTStream(id, http2.ErrCodeCancel))
@@ -60,4 +63,28 @@ func TestAFewEarlyResetsForEver(t *testing.T) {
 		id += 2
 	}
 	r.alive()
+}
+
+// Beyond a burst, early resets are read no faster than one in two milliseconds,
+// whatever made them: who floods does not get the processor.
+func TestEarlyResetsAreReadSlowly(t *testing.T) {
+	const resets, burst, pause = 200, 64, 2 * time.Millisecond
+	for name, provoke := range map[string]func(r *raw, id uint32){
+		"by the client": func(r *raw, id uint32) { r.ok(r.WriteRSTStream(id, http2.ErrCodeCancel)) },
+		"by the server": func(r *raw, id uint32) { r.ok(r.WriteRawFrame(http2.FrameWindowUpdate, 0, id, make([]byte, 4))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := rawClient(t, h2.Config{}, func(_ context.Context, s codec.ServerStream) { <-s.Context().Done() })
+			r.alive()
+			began := time.Now()
+			for id := uint32(1); id < 2*resets; id += 2 {
+				r.connect(id)
+				provoke(r, id)
+			}
+			r.alive()
+			if took := time.Since(began); took < (resets-burst-1)*pause {
+				t.Errorf("%d early resets took %v", resets, took)
+			}
+		})
+	}
 }

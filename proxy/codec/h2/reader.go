@@ -83,6 +83,7 @@ func (c *conn) readFrames() error {
 				return err
 			}
 		}
+		c.slowDown()
 	}
 }
 
