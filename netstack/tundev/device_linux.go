@@ -186,11 +186,11 @@ var writerPool = sync.Pool{New: func() any {
 	return w
 }}
 
-// write sends the packet. The kernel runs the receiving side of its own TCP in
-// this call, so the scheduler is told.
+// write sends the packet. RawSyscall, as for a read: the kernel runs the
+// receiving side of its own TCP in this call, but it does not wait.
 func (w *writer) write(fd uintptr) {
 	for {
-		_, _, w.errno = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(len(w.iov)))
+		_, _, w.errno = unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(len(w.iov)))
 		if w.errno != unix.EINTR {
 			return
 		}
