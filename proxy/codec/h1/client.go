@@ -23,8 +23,10 @@ type ClientConn struct {
 	changed  sync.Cond
 	current  *stream
 	opened   uint64 // requests sent
+	behind   bool   // the last one was a tunnel's, whose end says nothing of what the server has read
 	draining bool
 	closed   bool
+	parting  bool  // closed, but for what is still under way to the server: Run closes
 	err      error // why, nil if in order
 }
 
@@ -60,6 +62,12 @@ func (cc *ClientConn) Run(ctx context.Context) error {
 			cc.idleEndedLocked(err)
 		}
 	}
+	if cc.parting {
+		cc.mu.Unlock()
+		cc.awaitSent()
+		cc.mu.Lock()
+		cc.endLocked()
+	}
 	return cc.err
 }
 
@@ -75,7 +83,7 @@ func (cc *ClientConn) idleEndedLocked(err error) {
 		cc.closeLocked(lost(ErrUnasked))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if cc.cfg.IdleTimeout > 0 {
-			cc.closeLocked(nil)
+			cc.partLocked(nil)
 		}
 	case errors.Is(err, io.EOF):
 		cc.closeLocked(nil)
@@ -91,12 +99,54 @@ func (cc *ClientConn) closeLocked(err error) {
 	}
 	cc.closed, cc.err = true, err
 	cc.changed.Broadcast()
-	if err != nil {
-		cc.nc.Abort(err)
+	cc.endLocked()
+}
+
+func (cc *ClientConn) endLocked() {
+	if cc.err != nil {
+		cc.nc.Abort(cc.err)
 		return
 	}
 	_ = cc.nc.CloseWrite() // over TLS its own word for the end
 	_ = cc.nc.Close()
+}
+
+// partLocked is closeLocked that lets an exchange that was whole arrive before
+// it: its last bytes may still be under way, a reset would overtake them, and
+// over TLS a close is one.
+func (cc *ClientConn) partLocked(err error) {
+	if cc.closed {
+		return
+	}
+	if cc.unsent() == 0 {
+		cc.closeLocked(err)
+		return
+	}
+	cc.closed, cc.parting, cc.err = true, true, err
+	cc.changed.Broadcast()
+	cc.clock.wake() // Run, if it watches
+}
+
+// sentWait is how long a server may take to acknowledge what was sent before
+// the connection is ended nevertheless.
+const sentWait = 10 * time.Second
+
+// awaitSent waits until the server has all.
+func (cc *ClientConn) awaitSent() {
+	pause := time.Millisecond
+	for deadline := time.Now().Add(sentWait); cc.unsent() > 0 && time.Now().Before(deadline); {
+		time.Sleep(pause) // no event tells of an empty queue
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+}
+
+// unsent is what the server has not acknowledged; 0 where the connection cannot
+// tell.
+func (cc *ClientConn) unsent() int {
+	if q, ok := find[network.SendQueue](cc.nc); ok {
+		return q.Unsent()
+	}
+	return 0
 }
 
 // Close ends the connection and its exchange at once; cause is in the chain of
@@ -107,14 +157,18 @@ func (cc *ClientConn) Close(cause error) {
 	if first && st == nil {
 		cc.closeLocked(nil)
 	}
+	parting := cc.parting
 	cc.closed = true
 	cc.changed.Broadcast()
 	cc.mu.Unlock()
-	if !first || st == nil {
-		return
-	}
 	if cause == nil {
 		cause = ErrConnClosed
+	}
+	if parting {
+		cc.nc.Abort(cause)
+	}
+	if !first || st == nil {
+		return
 	}
 	st.connLost(&network.ResetError{Err: fmt.Errorf("connection closed: %w", cause)})
 	cc.nc.Abort(cause)
@@ -127,7 +181,7 @@ func (cc *ClientConn) Drain() {
 	defer cc.mu.Unlock()
 	cc.draining = true
 	if cc.current == nil {
-		cc.closeLocked(nil)
+		cc.partLocked(nil)
 	}
 }
 
@@ -208,7 +262,7 @@ func (cc *ClientConn) begin(ctx context.Context, req *codec.Request) (*clientStr
 		return nil, nil, fmt.Errorf("request head: %w", err)
 	}
 	cc.opened++
-	st := &clientStream{cc: cc, reused: cc.opened > 1, stream: &stream{
+	st := &clientStream{cc: cc, reused: cc.opened > 1, behind: cc.behind, stream: &stream{
 		c: &cc.conn, id: cc.opened, head: req, proto: codec.HTTP11,
 		tunnel: req.AsksTunnel(), base: background, out: body,
 		wire: &network.WireMeter{},
@@ -222,26 +276,30 @@ func (cc *ClientConn) begin(ctx context.Context, req *codec.Request) (*clientStr
 	return st, buf, nil
 }
 
-// finished takes the connection back from an exchange whose stream is closed.
-func (cc *ClientConn) finished(st *stream) {
+// finished takes the connection back from an exchange whose stream is closed. One
+// that was withdrawn has not aborted it yet.
+func (cc *ClientConn) finished(st *clientStream) {
 	st.mu.Lock()
 	whole := st.sendEnd && st.recvEnd && !st.aborted
 	again := whole && !st.last && st.recvErr == nil && st.sendErr == nil
-	cause := st.cause
+	cause, withdrawn := st.cause, st.withdrawn
 	st.mu.Unlock()
 
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.current != st {
+	if cc.current != st.stream {
 		return
 	}
 	cc.current = nil
+	cc.behind = st.head.Repeatable
 	cc.in.charge(nil)
 	_ = cc.clock.set(time.Time{})
 	switch {
 	case again && !cc.draining && cc.in.buffered() == 0 && cc.in.ended() == nil && !cc.closed:
 	case whole:
-		cc.closeLocked(nil)
+		cc.partLocked(nil)
+	case withdrawn:
+		cc.partLocked(cause)
 	default:
 		cc.closeLocked(cause)
 	}

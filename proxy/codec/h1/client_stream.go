@@ -15,6 +15,9 @@ type clientStream struct {
 	*stream
 	cc     *ClientConn
 	reused bool // the connection has carried an exchange before
+	behind bool // and the server may still be reading that
+
+	withdrawn bool // guarded by the stream's mu
 
 	// belongs to the reader
 	block         block // the head on its way in
@@ -134,13 +137,40 @@ func idempotent(r *codec.Request) bool {
 	return false
 }
 
+// Reset ends the exchange, and the connection: as a reset, but for a request
+// behind a tunnel that was whole. While the server has not answered, the end of
+// that may still be on its way, and Close sees to it that it arrives.
+func (s *clientStream) Reset(code codec.Code, cause error) {
+	if !s.withdraw(cause) {
+		s.stream.Reset(code, cause)
+	}
+}
+
+// withdraw is Reset without an effect on the connection, if that may wait.
+func (s *clientStream) withdraw(cause error) bool {
+	if !s.behind || !s.head.Repeatable || s.cc.unsent() == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answered || s.released || s.cause != nil || s.sendErr != nil || s.recvErr != nil {
+		return false
+	}
+	if cause == nil {
+		cause = &network.ResetError{Err: errStreamClosed}
+	}
+	s.withdrawn = s.resetLocked(cause)
+	return s.withdrawn
+}
+
 // Close releases the stream, and the connection for the next if the exchange
 // was whole.
 func (s *clientStream) Close() error {
 	first := !s.isReleased()
+	s.withdraw(nil)
 	_ = s.stream.Close()
 	if first {
-		s.cc.finished(s.stream)
+		s.cc.finished(s)
 		if s.cc.cfg.StreamClosed != nil {
 			s.cc.cfg.StreamClosed()
 		}
