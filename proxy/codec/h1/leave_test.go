@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -197,6 +198,8 @@ func TestUnreadRequestBody(t *testing.T) {
 
 // A reader that waits for a body that is not wanted any more is told so.
 func TestResetWakesTheReader(t *testing.T) {
+	gone := make(chan struct{}) // the body is not wanted any more
+	unwanted := sync.OnceFunc(func() { close(gone) })
 	a, wait := serve(t, h1.Config{}, func(_ context.Context, s codec.ServerStream) {
 		done := make(chan error, 1)
 		go func() { // ends by the Reset
@@ -205,6 +208,7 @@ func TestResetWakesTheReader(t *testing.T) {
 		}()
 		reply(t, s, 413, "")
 		s.Reset(codec.CodeNoError, errTestOver)
+		unwanted()
 		if err := <-done; !s.Request().EndStream && !errors.Is(err, errTestOver) {
 			t.Errorf("the reader got %v", err)
 		}
@@ -213,6 +217,7 @@ func TestResetWakesTheReader(t *testing.T) {
 	peer := newScript(t, a)
 	peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
 	peer.want("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+	<-gone
 	peer.send("lloGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	peer.want("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	_ = a.Close()
