@@ -12,15 +12,15 @@ import (
 
 	"culvert/netstack/link"
 	"culvert/netstack/netstacktest"
+	"culvert/test/leak"
 
-	"go.uber.org/goleak"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var (
 	src4, dst4 = netip.MustParseAddrPort("10.9.0.2:40000"), netip.MustParseAddrPort("203.0.113.7:80")

@@ -14,11 +14,10 @@ import (
 	"time"
 
 	"culvert/proxy/network"
-
-	"go.uber.org/goleak"
+	"culvert/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func addrs(s ...string) []netip.Addr {
 	var out []netip.Addr

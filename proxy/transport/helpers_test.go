@@ -10,12 +10,12 @@ import (
 	"culvert/proxy/network"
 	"culvert/proxy/transport"
 	"culvert/proxy/transport/transporttest"
+	"culvert/test/leak"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // ends are both ends of a connection after Wrap, or why it failed.
 type ends struct {
@@ -31,7 +31,7 @@ func connect(t *testing.T, u transport.Upstream, d transport.Downstream, o trans
 	var e ends
 	e.clientRaw, e.serverRaw = transporttest.Pair(t)
 	e.info = network.NewStreamInfo(1)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { e.server, e.serverErr = d.Wrap(ctx, e.serverRaw, e.info) })

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 const (
 	// patience bounds what a cycle waits for; nothing that works takes so long.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// slack is what the heap may have grown by in all cycles together, bytes: a
 	// kilobyte that each cycle leaves behind, or a flow of ten, is beyond it.
 	slack = 100 << 10

@@ -18,7 +18,7 @@ import (
 func TestManyFlows(t *testing.T) {
 	const (
 		flows  = 1000
-		within = 20 * time.Second
+		within = exchangeWithin
 	)
 	need.OpenFiles(t, 4*flows)
 	w := newWorld(t)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"culvert/test/program"
 	"culvert/test/topology"
@@ -99,8 +98,7 @@ func (c *culvert) gauges() []string {
 // gauges.
 func (c *culvert) awaitNoFlows() {
 	c.t.Helper()
-	const within = 5 * time.Second
-	program.Eventually(c.t, within, c.Name+" has no flow left", func() error {
+	program.Eventually(c.t, soon, c.Name+" has no flow left", func() error {
 		if live := c.live(); len(live) > 0 {
 			return fmt.Errorf("%d live: %+v", len(live), live)
 		}

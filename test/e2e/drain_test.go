@@ -13,7 +13,7 @@ import (
 )
 
 // exitWithin is how long a culvert without flows may take to end.
-const exitWithin = 5 * time.Second
+const exitWithin = time.Minute
 
 // drainWorld is a world with an echo at the origin, a transfer under way, and
 // what the app's network was before.

@@ -33,9 +33,9 @@ func TestGatewayGone(t *testing.T) {
 	}{
 		{"killed", func(_ *world, g *culvert) { g.Kill() }, soon, soon},
 		// Its kernel goes on to answer, and to accept.
-		{"stopped", func(_ *world, g *culvert) { g.freeze() }, pingTimeout, gatewayConnectTimeout + soon},
+		{"stopped", func(_ *world, g *culvert) { g.freeze() }, pingTimeout + soon, gatewayConnectTimeout + soon},
 		// As if its machine were off: whatever it would send is lost.
-		{"vanished", func(w *world, _ *culvert) { w.gateway.Silent(clientAddress + "/32") }, pingTimeout, gatewayConnectTimeout + soon},
+		{"vanished", func(w *world, _ *culvert) { w.gateway.Silent(clientAddress + "/32") }, pingTimeout + soon, gatewayConnectTimeout + soon},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

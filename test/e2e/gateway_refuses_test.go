@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"strconv"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"culvert/test/peer"
+	"culvert/test/program"
 )
 
 // saysNothing is how long TestGatewayRefuses listens to silence: the SYN is sent
@@ -77,6 +79,12 @@ func TestGatewayRefuses(t *testing.T) {
 				if r.Outcome != want {
 					t.Errorf("%v, want %s", r, want)
 				}
+				program.Eventually(t, soon, "the gateway is asked", func() error {
+					if asked.of(target) == 0 {
+						return errors.New("it is not")
+					}
+					return nil
+				})
 				if n := asked.of(target); n != 1 {
 					t.Errorf("the gateway was asked %d times for one connect", n)
 				}

@@ -12,9 +12,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// settle is how long descriptors may take to close after the tests: the kernel
-// and finalisers are not instant. The same order as goleak's own patience.
-const settle = 2 * time.Second
+// settle is how long goroutines may take to end after the tests, and descriptors
+// to close: the kernel and finalisers are not instant, and a machine may be slow.
+const settle = 30 * time.Second
 
 // Main runs the tests of a package, then fails it if goroutines or descriptors
 // remain that were not there before. Goroutines of the standard library that
@@ -34,10 +34,20 @@ func Main(m *testing.M, ignore ...goleak.Option) {
 // Check reports goroutines that still run, and descriptors that are open but
 // not in before.
 func Check(before Files, ignore ...goleak.Option) error {
-	if err := goleak.Find(ignore...); err != nil {
-		return err
-	}
+	return check(before, settle, ignore...)
+}
+
+func check(before Files, settle time.Duration, ignore ...goleak.Option) error {
 	deadline := time.Now().Add(settle)
+	for { // goleak's own patience is a second or so
+		err := goleak.Find(ignore...)
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
 	for {
 		runtime.GC() // package net's spare pipes close when they are collected
 		extra := openFiles().minus(before)
@@ -47,7 +57,7 @@ func Check(before Files, ignore ...goleak.Option) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("open files remain: %s", strings.Join(extra, ", "))
 		}
-		time.Sleep(settle / 100)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

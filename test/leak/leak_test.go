@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -14,7 +15,7 @@ func TestCheckFindsAGoroutine(t *testing.T) {
 	stop := make(chan struct{})
 	before, ignore := Open(), goleak.IgnoreCurrent()
 	go func() { <-stop }()
-	err := Check(before, ignore)
+	err := check(before, time.Second, ignore)
 	close(stop)
 	if err == nil {
 		t.Fatal("a goroutine remained and Check said nothing")
@@ -30,7 +31,7 @@ func TestCheckFindsAnOpenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = Check(before, ignore)
+	err = check(before, time.Second, ignore)
 	_ = f.Close()
 	if err == nil || !strings.Contains(err.Error(), f.Name()) {
 		t.Fatalf("an open file remained and Check said %v", err)

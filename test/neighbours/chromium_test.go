@@ -18,7 +18,7 @@ import (
 )
 
 // browsesWithin bounds one run of the browser.
-const browsesWithin = time.Minute
+const browsesWithin = 3 * time.Minute
 
 // page fetches a stream and sends it back, while it is still being parsed: the
 // browser dumps what is there when that has ended.

@@ -16,7 +16,7 @@ import (
 const (
 	// conversesWithin bounds one conversation, and failsWithin one that cannot
 	// come to its end.
-	conversesWithin = 30 * time.Second
+	conversesWithin = 2 * time.Minute
 	failsWithin     = 2 * time.Second
 	// mebibytes16 is what a direction carries, bytes.
 	mebibytes16 = 16 << 20

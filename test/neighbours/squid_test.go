@@ -71,7 +71,7 @@ http_access deny all
 		{"403, squid forbids it", "82", peer.HostUnreachable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := peer.Connect(t.Context(), app, "tcp", net.JoinHostPort(originAddress, c.port), 5*time.Second)
+			r := peer.Connect(t.Context(), app, "tcp", net.JoinHostPort(originAddress, c.port), time.Minute)
 			r.Close()
 			if r.Outcome != c.want {
 				t.Errorf("%v, want %s", r, c.want)

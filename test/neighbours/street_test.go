@@ -120,7 +120,7 @@ func (s *street) neighbour(config string, logs []string, args ...string) {
 // then, and returns it.
 func (s *street) records(n int) []string {
 	s.t.Helper()
-	const within = 10 * time.Second
+	const within = time.Minute
 	var lines []string
 	program.Eventually(s.t, within, fmt.Sprintf("%d records in exit.log", n), func() error {
 		if lines = strings.Split(strings.TrimSpace(s.read("exit.log")), "\n"); len(lines) < n || lines[0] == "" {

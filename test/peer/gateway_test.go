@@ -55,7 +55,7 @@ func limit(t *testing.T, d time.Duration) context.Context {
 func TestGatewayAnswers(t *testing.T) {
 	for _, status := range []int{200, 204, 403, 407, 502, 503, 504} {
 		g := NewGateway(t, listen(t), nil, Answer(status, "proxy-status", "test; error=connection_refused"))
-		resp, err := connect(limit(t, 10*time.Second), client(t, g, nil), http.NoBody)
+		resp, err := connect(limit(t, time.Minute), client(t, g, nil), http.NoBody)
 		if err != nil {
 			t.Errorf("%d: %v", status, err)
 			continue
@@ -73,7 +73,7 @@ func TestGatewayOverTLS(t *testing.T) {
 		Certificates: []tls.Certificate{ca.Issue("gateway.test", "127.0.0.1")}, NextProtos: []string{"h2"},
 	}, Answer(403))
 	cc := client(t, g, &tls.Config{RootCAs: ca.Pool, ServerName: "gateway.test", NextProtos: []string{"h2"}})
-	resp, err := connect(limit(t, 10*time.Second), cc, http.NoBody)
+	resp, err := connect(limit(t, time.Minute), cc, http.NoBody)
 	if err != nil || resp.StatusCode != 403 {
 		t.Errorf("%v, %v", resp, err)
 	}
@@ -102,7 +102,7 @@ func TestGatewayEcho(t *testing.T) {
 
 func TestGatewayResets(t *testing.T) {
 	g := NewGateway(t, listen(t), nil, ResetStream(uint32(http2.ErrCodeConnect)))
-	_, err := connect(limit(t, 10*time.Second), client(t, g, nil), http.NoBody)
+	_, err := connect(limit(t, time.Minute), client(t, g, nil), http.NoBody)
 	var reset http2.StreamError
 	if !errors.As(err, &reset) || reset.Code != http2.ErrCodeConnect {
 		t.Errorf("got %v", err)
@@ -144,7 +144,7 @@ func TestGatewayGoesAway(t *testing.T) {
 		_ = r.Send([]byte("still here"), true)
 	})
 	cc := client(t, g, nil)
-	resp, err := connect(limit(t, 10*time.Second), cc, http.NoBody)
+	resp, err := connect(limit(t, time.Minute), cc, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,14 +152,14 @@ func TestGatewayGoesAway(t *testing.T) {
 	if err != nil || string(body) != "still here" {
 		t.Errorf("%q, %v", body, err)
 	}
-	if _, err := connect(limit(t, 10*time.Second), cc, http.NoBody); err == nil {
+	if _, err := connect(limit(t, time.Minute), cc, http.NoBody); err == nil {
 		t.Error("the client opened a stream after GOAWAY")
 	}
 }
 
 func TestGatewayInTurn(t *testing.T) {
 	g := NewGateway(t, listen(t), nil, InTurn(AnswerAndEnd(503), func(r *Request) { r.HangUp() }, AnswerAndEnd(200)))
-	ctx := limit(t, 10*time.Second)
+	ctx := limit(t, time.Minute)
 	cc := client(t, g, nil)
 	if resp, err := connect(ctx, cc, http.NoBody); err != nil || resp.StatusCode != 503 {
 		t.Errorf("first: %v, %v", resp, err)
@@ -204,7 +204,7 @@ func TestGatewaySeesTheClient(t *testing.T) {
 		if s.err != ErrReset || s.code != uint32(http2.ErrCodeCancel) || s.auth != "192.0.2.1:80" {
 			t.Errorf("%+v", s)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the script saw nothing")
 	}
 }

@@ -114,7 +114,7 @@ func TestHandlers(t *testing.T) {
 			if err := c.client(t.Context(), dial(t, srv.Addr())); err != nil {
 				t.Errorf("client: %v", err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := srv.Result(ctx); err != nil {
 				t.Errorf("server: %v", err)
@@ -141,7 +141,7 @@ func TestHandlersFail(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := Serve(t, listen(t), c.server)
 			_ = c.client(t.Context(), dial(t, srv.Addr()))
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if err := srv.Result(ctx); err == nil || !regexp.MustCompile(c.want).MatchString(err.Error()) {
 				t.Errorf("got %v, want %q", err, c.want)
@@ -170,14 +170,14 @@ func TestSilentAndClose(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection outlived the server")
 	}
-	if r := Connect(t.Context(), &net.Dialer{}, "tcp", srv.Addr(), time.Second); r.Outcome != Refused {
+	if r := Connect(t.Context(), &net.Dialer{}, "tcp", srv.Addr(), time.Minute); r.Outcome != Refused {
 		t.Errorf("after Close: %v", r)
 	}
 }
 
 func TestConnect(t *testing.T) {
 	srv := Serve(t, listen(t), Echo())
-	r := Connect(t.Context(), &net.Dialer{}, "tcp", srv.Addr(), time.Second)
+	r := Connect(t.Context(), &net.Dialer{}, "tcp", srv.Addr(), time.Minute)
 	if r.Outcome != Connected || r.Conn == nil {
 		t.Fatal(r, r.Err)
 	}

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	readyWithin = 20 * time.Second
-	adminWithin = 5 * time.Second
+	readyWithin = time.Minute
+	adminWithin = time.Minute
 	adminBytes  = 8 << 20
 )
 

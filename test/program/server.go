@@ -14,7 +14,7 @@ import (
 )
 
 // listenWithin is how long a server may take to start.
-const listenWithin = 20 * time.Second
+const listenWithin = time.Minute
 
 // Server is a program of the system that listens.
 type Server struct {

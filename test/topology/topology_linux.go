@@ -119,7 +119,7 @@ func (h *Host) awaitCarrier(name string) {
 	}
 }
 
-const carrierTimeout = 10 * time.Second
+const carrierTimeout = time.Minute
 
 // interfaceTo is a free name for an interface of h that leads to other.
 func (h *Host) interfaceTo(other *Host) string {

@@ -3,7 +3,7 @@ package h1_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"culvert/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
