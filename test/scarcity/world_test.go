@@ -35,6 +35,7 @@ func newWorld(t *testing.T) *world {
 // limits are what a process may use. Zero: what the test itself may.
 type limits struct {
 	Files  int    // RLIMIT_NOFILE
+	Memory string // GOMEMLIMIT
 	Direct bool   // a capture that needs no gateway
 	Extra  string // more of its bootstrap
 }
@@ -60,11 +61,15 @@ func (w *world) start(name string, l limits, config string) *culvert {
 // limited is a program that becomes culvert, with its limits.
 func (w *world) limited(name string, l limits) string {
 	w.t.Helper()
-	if l.Files == 0 {
-		return binary
+	script := "#!" + need.Command(w.t, "sh") + "\n"
+	if l.Files > 0 {
+		script += fmt.Sprintf("ulimit -n %d || exit\n", l.Files)
 	}
+	if l.Memory != "" {
+		script += fmt.Sprintf("export GOMEMLIMIT=%s\n", l.Memory)
+	}
+	script += fmt.Sprintf("exec %s \"$@\"\n", binary)
 	path := filepath.Join(w.dir, name+".sh")
-	script := fmt.Sprintf("#!%s\nulimit -n %d && exec %s \"$@\"\n", need.Command(w.t, "sh"), l.Files, binary)
 	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
