@@ -33,10 +33,14 @@ func runMatrix(ctx context.Context, out io.Writer, o options) error {
 	if err := report.Text(out, results); err != nil || o.page == "" && o.baseline == "" {
 		return err
 	}
-	machine := report.ThisMachine(o.culvert, map[string][]string{
-		"tun2socks": {commands["tun2socks"], "-version"}, "sing-box": {commands["sing-box"], "version"},
-		"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"},
-		"squid": {"squid", "-v"}, "haproxy": {"haproxy", "-v"}, "nghttpx": {"nghttpx", "--version"},
+	machine := report.ThisMachine(o.culvert, []report.Peer{
+		{Name: "tun2socks", Path: commands["tun2socks"], Module: "github.com/xjasonlyu/tun2socks/v2"},
+		{Name: "sing-box", Path: commands["sing-box"], Module: "github.com/sagernet/sing-box"},
+		{Name: "pasta", Path: "pasta", Package: "passt", Flag: "--version"},
+		{Name: "slirp4netns", Path: "slirp4netns", Package: "slirp4netns", Flag: "--version"},
+		{Name: "squid", Path: "squid", Package: "squid", Flag: "-v"},
+		{Name: "haproxy", Path: "haproxy", Package: "haproxy", Flag: "-v"},
+		{Name: "nghttpx", Path: "nghttpx", Package: "nghttp2-proxy", Flag: "--version"},
 	})
 	if o.baseline != "" {
 		if err := report.BaselineOf(report.Reach(results, report.Goals()), machine).Write(o.baseline); err != nil {

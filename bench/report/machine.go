@@ -1,6 +1,7 @@
 package report
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,9 +14,40 @@ type Machine struct {
 	Lines []string
 }
 
-// ThisMachine looks at the machine and asks the programs for their versions;
-// who does not answer is left out.
-func ThisMachine(culvert string, peers map[string][]string) Machine {
+// Peer is a program that is measured beside culvert.
+type Peer struct {
+	Name, Path string
+	// Module is what it is built from; empty: it is installed.
+	Module string
+	// Package is Debian's, and Flag what asks it for its version, of one that is
+	// installed.
+	Package, Flag string
+}
+
+// version is what a peer is, or nothing where it is not there.
+func (p Peer) version() string {
+	if p.Module == "" {
+		version := said(p.Path, p.Flag)
+		if packaged := said("dpkg-query", "-W", "-f", "${Version}", p.Package); version != "" && packaged != "" {
+			version += ", Debian's " + p.Package + " " + packaged
+		}
+		return version
+	}
+	info, err := buildinfo.ReadFile(p.Path)
+	if err != nil {
+		return ""
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == p.Module {
+			return strings.Join([]string{m.Path, m.Version, info.GoVersion}, " ")
+		}
+	}
+	return info.Path
+}
+
+// ThisMachine looks at the machine and at what runs on it; who is not there is
+// left out.
+func ThisMachine(culvert string, peers []Peer) Machine {
 	var m Machine
 	add := func(what, value string) {
 		if value != "" {
@@ -28,10 +60,8 @@ func ThisMachine(culvert string, peers map[string][]string) Machine {
 	add("Linux", strings.TrimSpace(string(kernel)))
 	add("Go", runtime.Version())
 	add("culvert", said(culvert, "--version"))
-	for _, name := range []string{"tun2socks", "sing-box", "pasta", "slirp4netns", "squid", "haproxy", "nghttpx"} {
-		if command := peers[name]; len(command) > 0 {
-			add(name, said(command[0], command[1:]...))
-		}
+	for _, p := range peers {
+		add(p.Name, p.version())
 	}
 	return m
 }
@@ -55,10 +85,11 @@ func field(path, name string) string {
 	return "unknown"
 }
 
-// said is the first line that a program prints.
+// said is the first line that a program prints; nothing if it is not there.
 func said(path string, args ...string) string {
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil && len(out) == 0 {
+	cmd := exec.Command(path, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
 		return ""
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
