@@ -279,6 +279,29 @@ func (g *gate) close() {
 	g.closed = true
 }
 
+// welcome is asked of each SYN before gVisor handles it.
+func (s *Stack) welcome(id stack.TransportEndpointID) bool {
+	if s.gate.full(id) {
+		return false
+	}
+	s.reusePort(id)
+	return true
+}
+
+// full reports whether a SYN is one too many, and counts it. The gate would drop
+// it later as well; here a flood takes half the processor time, which others need.
+func (g *gate) full(id stack.TransportEndpointID) bool {
+	g.mu.Lock()
+	known := g.entries[id] != nil
+	full := g.pending >= g.limit.pending && g.flows < g.limit.flows && !g.closed && !known
+	g.mu.Unlock()
+	if full {
+		g.stack.counters.synSeen.Add(1)
+		g.stack.counters.synPending.Add(1)
+	}
+	return full
+}
+
 // reusePort ends an old connection in TIME_WAIT whose port an application uses
 // again (RFC 9293 §3.6.1). gVisor does so for its listeners only; here the SYN
 // would be dropped until TIME_WAIT is over.

@@ -60,7 +60,7 @@ func New(cfg Config, d Deps) (*Stack, error) {
 		cfg: cfg, device: d.Device, lookup: d.Lookup, flows: d.Flows, prober: d.Prober,
 		log: d.Log, link: link.New(d.Device), icmpLimit: newICMPLimiter(),
 	}
-	s.link.OnSYN(s.reusePort)
+	s.link.OnSYN(s.welcome)
 	if s.stack, err = newStack(s.link); err != nil {
 		return nil, fmt.Errorf("netstack %q: %w", cfg.Name, err)
 	}

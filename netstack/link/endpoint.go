@@ -13,7 +13,7 @@ import (
 // Endpoint is a stack.LinkEndpoint over a Device. It does not own the device.
 type Endpoint struct {
 	device   Device
-	syn      func(stack.TransportEndpointID) // immutable once attached; may be nil
+	syn      func(stack.TransportEndpointID) bool // immutable once attached; may be nil
 	mtu      atomic.Uint32
 	counters counters
 
@@ -34,9 +34,9 @@ func New(d Device) *Endpoint {
 	return e
 }
 
-// OnSYN makes fn see each SYN before the stack does, on the goroutine of Pump.
-// It is called before the endpoint is attached.
-func (e *Endpoint) OnSYN(fn func(stack.TransportEndpointID)) { e.syn = fn }
+// OnSYN makes fn see each SYN before the stack does, on the goroutine of Pump, and
+// drop it with false. It is called before the endpoint is attached.
+func (e *Endpoint) OnSYN(fn func(stack.TransportEndpointID) bool) { e.syn = fn }
 
 // outgoing is the scratch space of one packet on its way out.
 type outgoing struct{ views [][]byte }

@@ -79,8 +79,8 @@ func (e *Endpoint) receive(f *Frame, v *buffer.View) *buffer.View {
 		e.counters.rxNowhere.Add(1)
 		return v
 	}
-	if e.syn != nil && p.isSYN(b) {
-		e.syn(p.id(b))
+	if e.syn != nil && p.isSYN(b) && !e.syn(p.id(b)) {
+		return v
 	}
 	payload, next := split(b, p.headerLen, v)
 	deliver(d, p.protocol, payload)
