@@ -22,7 +22,7 @@ func TestFullGate(t *testing.T) {
 	r.nextOf(first, header.TCPFlagRst|header.TCPFlagAck)
 	r.send(netstacktest.SYN(second.src, second.dst, isn))
 	r.arrive() // and stays
-	seen := r.stack.stack.Stats().TCP.ValidSegmentsReceived.Value()
+	seen := r.stack.stack.Stats().IP.PacketsReceived.Value()
 	for range 10 {
 		r.send(netstacktest.SYN(first.dst, first.src, isn))
 	}
@@ -32,7 +32,7 @@ func TestFullGate(t *testing.T) {
 	if st.Replayed != 1 || st.SynRetransmitted != 1 || st.SynDroppedPendingLimit != 10 || st.Pending != 1 {
 		t.Errorf("stats %+v", st)
 	}
-	if n := r.stack.stack.Stats().TCP.ValidSegmentsReceived.Value() - seen; n > 1 {
-		t.Errorf("the stack was given %d segments, want the retransmission", n)
+	if n := r.stack.stack.Stats().IP.PacketsReceived.Value() - seen; n > 1 {
+		t.Errorf("the stack was given %d packets, want the retransmission", n)
 	}
 }
