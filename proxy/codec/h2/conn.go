@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -149,7 +150,7 @@ func (c *conn) failLocked(err error) {
 	}
 	loss := c.lossLocked(err)
 	for _, st := range c.streams {
-		st.loseLocked(loss)
+		st.loseLocked(c.toldLocked(st, loss))
 		c.forgetLocked(st, false)
 	}
 	c.sayGoodbyeLocked(err)
@@ -174,6 +175,18 @@ func (c *conn) lossLocked(err error) error {
 	}
 	var local *closedError
 	return resetBy(!errors.As(err, &local), 0, err)
+}
+
+// toldLocked is what one stream is told. A tunnel that was asked for on a
+// connection from which nothing has come since had asked nobody, by all that can
+// be seen: the connection had died while nobody used it. Nothing but the head of
+// the request has gone out, so that it may be asked for once more.
+func (c *conn) toldLocked(st *stream, loss error) error {
+	heard := time.Duration(c.timers.lastRead.Load())
+	if c.server || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened.Sub(c.timers.start) {
+		return loss
+	}
+	return fmt.Errorf("%w: %w", loss, errUnheard)
 }
 
 // goodbye lets the last frames out and waits for the peer to hang up, so that

@@ -21,6 +21,9 @@ var (
 	ErrConnClosed error = notProcessed("connection is closed")
 )
 
+// errUnheard is in the chain of what ended a stream, too.
+const errUnheard = notProcessed("nothing came from the peer since the request")
+
 // ErrNoExtendedConnect means that the peer has not offered RFC 8441.
 var ErrNoExtendedConnect = errors.New("peer does not support extended CONNECT")
 
