@@ -36,7 +36,7 @@ func TestWatch(t *testing.T) {
 			return c
 		case err := <-done:
 			t.Fatalf("Watch has ended: %v", err)
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no change is told")
 		}
 		return Change{}
@@ -52,7 +52,7 @@ func TestWatch(t *testing.T) {
 	// settled compares once nothing more is put back: rules, too, may be two.
 	settled := func() {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); state(t, a) != during; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); state(t, a) != during; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("it is:\n%s\nand not:\n%s", state(t, a), during)
 			}
@@ -73,11 +73,13 @@ func TestWatch(t *testing.T) {
 		}
 		change(func(h *netlink.Handle, eth0 netlink.Link) error { return h.LinkSetUp(eth0) })
 		settled()
-		c := next()
-		restored = append(restored, c.Restored...)
-		if all := strings.Join(restored, "\n"); c.Down || c.Err != nil ||
-			!strings.Contains(all, "add route 11.0.0.0/8 dev eth0 table 700") || !strings.Contains(all, "add address fd00:198:18::1/128") {
-			t.Errorf("set up again: %+v, in all %q", c, restored)
+		for all := ""; !strings.Contains(all, "add route 11.0.0.0/8 dev eth0 table 700") || !strings.Contains(all, "add address fd00:198:18::1/128"); {
+			c := next() // it may have taken more than one look
+			if c.Down || c.Err != nil {
+				t.Errorf("set up again: %+v, in all %q", c, restored)
+			}
+			restored = append(restored, c.Restored...)
+			all = strings.Join(restored, "\n")
 		}
 	}
 
@@ -86,7 +88,7 @@ func TestWatch(t *testing.T) {
 		must(t, err)
 		return h.RouteDel(&routes[0])
 	})
-	if c := next(); len(c.Restored) != 1 || c.Err != nil {
+	if c := next(); len(c.Restored) == 0 || c.Down || c.Err != nil {
 		t.Errorf("a route is removed: %+v", c)
 	}
 	settled()

@@ -61,12 +61,13 @@ func live(t *testing.T, app *topology.Host) {
 		return nil
 	})
 	port := fmt.Sprint(ln.Addr().(*net.TCPAddr).Port)
+	w := newWorld(t, dir, port, app)
 	for range warm {
-		cycle(t, newWorld(t, dir, port, app))
+		cycle(t, w)
 	}
 	before := look()
 	for i := range cycles {
-		cycle(t, newWorld(t, dir, port, app))
+		cycle(t, w)
 		if t.Failed() {
 			t.Fatalf("in cycle %d of %d", i+1, cycles)
 		}
