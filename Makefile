@@ -77,7 +77,7 @@ PEERS := bench/out/tun2socks bench/out/sing-box
 
 .PHONY: bench
 bench: $(BENCH) $(PEERS) ## measure what the goals name against the field, about 15 minutes; writes docs/performance.md (as root)
-	$(BENCH) -only goals -duration 700ms -page docs/performance.md -baseline bench/baseline.json run
+	$(BENCH) -only goals -duration 650ms -page docs/performance.md -baseline bench/baseline.json run
 
 .PHONY: bench-quick
 bench-quick: $(BENCH) $(PEERS) ## a little of it, without idle flows, about two minutes

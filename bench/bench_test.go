@@ -125,6 +125,7 @@ func TestChoice(t *testing.T) {
 		{options{only: "goals"}, "culvert, TUN", "down", true},
 		{options{only: "goals"}, "culvert, TUN", "down × 64", false},
 		{options{only: "goals"}, "squid", "down", false},
+		{options{only: "goals"}, "veth", "down", true},
 		{options{only: "goals", load: "^up"}, "culvert, TUN", "down", false},
 		{options{}, "squid", "down × 64", true},
 		{options{only: "squid"}, "culvert, TUN", "down", false},

@@ -127,8 +127,10 @@ func (o options) choice() (choice, error) {
 		return nil, fmt.Errorf("-load: %w", err)
 	}
 	if o.only == "goals" {
-		named := cellsOf(report.Goals())
-		return func(s, l string) bool { return named(s, l) && load.MatchString(l) }, nil
+		named, more := cellsOf(report.Goals()), report.Orientation()
+		return func(s, l string) bool {
+			return (named(s, l) || slices.Contains(more, [2]string{s, l})) && load.MatchString(l)
+		}, nil
 	}
 	only, err := regexp.Compile(o.only)
 	if err != nil {

@@ -57,6 +57,18 @@ func Goals() []Goal {
 	return slices.Concat(captureGoals(), tunnelGoals(), wholeGoals(), flowGoals(), furtherGoals())
 }
 
+// Orientation is what is measured with the goals, though none is about it: what
+// there would be with nothing or little in the way.
+func Orientation() (cells [][2]string) {
+	for _, l := range columns {
+		cells = append(cells, [2]string{"veth", l.String()})
+	}
+	for _, l := range []load.Load{connects, alone, pingPong} {
+		cells = append(cells, [2]string{"splice relay", l.String()})
+	}
+	return append(cells, [2]string{whole, alone.String()}, [2]string{whole, pingPong.String()})
+}
+
 func captureGoals() (all []Goal) {
 	all = append(all, atLeast(5, tun, only("tun2socks, direct"), columns...)...)
 	all = append(all, atLeast(1.2, tun, goPeers, columns...)...)

@@ -46,6 +46,12 @@ func TestGoalsAreMeasured(t *testing.T) {
 	if len(goals) < 50 {
 		t.Fatalf("%d goals", len(goals))
 	}
+	for _, c := range Orientation() {
+		i := slices.IndexFunc(all.Subjects, func(s matrix.Measured) bool { return s.Name == c[0] })
+		if i < 0 || all.Subjects[i].Cells[c[1]] == nil {
+			t.Errorf("%s is not measured", c)
+		}
+	}
 	needed := map[[2]string]bool{}
 	for _, g := range Goals() {
 		for _, c := range g.Cells() {
