@@ -51,6 +51,10 @@ func (g *gate) reject(e *entry, v network.Verdict) (*stack.PacketBuffer, bool) {
 	if v == network.VerdictSilent {
 		e.state = stateSilent
 		e.place = g.silent.PushBack(e)
+		if g.silent.Len() > g.limit.silent {
+			g.removeLocked(g.silent.Front().Value.(*entry))
+			g.stack.counters.silentForgotten.Add(1)
+		}
 		return syn, true
 	}
 	e.state = stateTold

@@ -199,9 +199,6 @@ func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.
 	case g.bySource[id.RemoteAddress] >= g.limit.perSource:
 		c.synSource.Add(1)
 		return nil, nil
-	case g.silent.Len()+g.pending >= g.limit.silent:
-		c.synSilent.Add(1)
-		return nil, nil
 	}
 	e := &entry{id: id, isn: isn, syn: keep(pkt)}
 	e.flow = newFlow(g.stack, e)

@@ -23,9 +23,10 @@ const (
 	// swallowed. Linux leaves up to 64 s between two (tcp_syn_retries 6), and a
 	// forgotten verdict would dial again.
 	silenceMemory = 75 * time.Second
-	// maxSilent is how many silent verdicts are remembered at most, about 20
-	// MiB. Together with the pending connects they never exceed it: a SYN that
-	// might need the place of another is dropped.
+	// maxSilent is how many silent verdicts are remembered at most, about 20 MiB,
+	// the one whose SYN came longest ago forgotten first. An application that still
+	// tries keeps its own; one that is forgotten costs a dial, where a SYN dropped
+	// for want of a place would cost a connect: after a flood, each of them.
 	maxSilent = 1 << 16
 	// maxTold is how many other refusals are remembered, the oldest forgotten
 	// first: forgetting one costs a dial, not the truth.

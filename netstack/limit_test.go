@@ -49,16 +49,22 @@ func TestLimits(t *testing.T) {
 		r.stack.gate.mu.Lock()
 		r.stack.gate.limit.silent = 2
 		r.stack.gate.mu.Unlock()
+		silence := func(f network.Flow) error { f.Reject(context.DeadlineExceeded); return nil }
 		for i := range uint16(2) {
 			r.send(netstacktest.SYN(from(2, i+1), dst, isn))
-			r.arrive().finish(t, func(f network.Flow) error { f.Reject(context.DeadlineExceeded); return nil })
+			r.arrive().finish(t, silence)
 		}
+		r.send(netstacktest.SYN(from(2, 1), dst, isn)) // this one still tries
 		r.send(netstacktest.SYN(from(2, 9), dst, isn))
-		r.noFlow()
+		r.arrive().finish(t, silence)
 		eventually(t, "two to be remembered", func() bool {
 			st := r.stack.Stats()
-			return st.SynDroppedSilentLimit == 1 && st.SilentRemembered == 2
+			return st.SilentForgotten == 1 && st.SilentRemembered == 2
 		})
+		r.send(netstacktest.SYN(from(2, 1), dst, isn))
+		r.noFlow()
+		r.send(netstacktest.SYN(from(2, 2), dst, isn)) // forgotten
+		r.arrive().finish(t, silence)
 	})
 	t.Run("told", func(t *testing.T) {
 		r := newRig(t, nil)

@@ -16,9 +16,9 @@ type Stats struct {
 	// connect known already.
 	SynSeen, SynRetransmitted uint64
 	// SYNs dropped unanswered: a checksum or header is wrong; too many pending
-	// connects in all, or of one source; too many silent verdicts to remember;
-	// another SYN of the same addresses and ports is being answered.
-	SynDroppedInvalid, SynDroppedPendingLimit, SynDroppedSourceLimit, SynDroppedSilentLimit, SynDroppedBusy uint64
+	// connects in all, or of one source; another SYN of the same addresses and
+	// ports is being answered.
+	SynDroppedInvalid, SynDroppedPendingLimit, SynDroppedSourceLimit, SynDroppedBusy uint64
 	// FlowsOverLimit were told net unreachable because of max_flows,
 	// FlowsUnwanted because the stack was closing.
 	FlowsOverLimit, FlowsUnwanted uint64
@@ -26,6 +26,8 @@ type Stats struct {
 	// What the applications were told, once per connect. Replayed counts the
 	// answers given again to a retransmission.
 	Accepted, Refused, HostUnreachable, NetUnreachable, Prohibited, Silent, Replayed uint64
+	// SilentForgotten: silent verdicts given up for later ones before their time.
+	SilentForgotten uint64
 	// HandshakesFailed: the SYN-ACK was sent and not acknowledged, or refused.
 	HandshakesFailed uint64
 	// Why pending connects were cancelled: the application sent RST, its socket
@@ -46,9 +48,9 @@ type Stats struct {
 // counters are Stats while they are counted.
 type counters struct {
 	synSeen, synRetransmitted                              atomic.Uint64
-	synInvalid, synPending, synSource, synSilent, synBusy  atomic.Uint64
+	synInvalid, synPending, synSource, synBusy             atomic.Uint64
 	overLimit, unwanted                                    atomic.Uint64
-	accepted, handshakesFailed, replayed                   atomic.Uint64
+	accepted, handshakesFailed, replayed, silentForgotten  atomic.Uint64
 	verdicts                                               [network.VerdictSilent + 1]atomic.Uint64
 	canceledReset, canceledGone, canceledSuperseded        atomic.Uint64
 	udpUnreachable, echoReplies, echoIgnored, icmpWithheld atomic.Uint64
@@ -62,7 +64,7 @@ func (s *Stack) Stats() Stats {
 		Link:    s.link.Stats(),
 		SynSeen: c.synSeen.Load(), SynRetransmitted: c.synRetransmitted.Load(),
 		SynDroppedInvalid: c.synInvalid.Load(), SynDroppedPendingLimit: c.synPending.Load(),
-		SynDroppedSourceLimit: c.synSource.Load(), SynDroppedSilentLimit: c.synSilent.Load(),
+		SynDroppedSourceLimit: c.synSource.Load(), SilentForgotten: c.silentForgotten.Load(),
 		SynDroppedBusy: c.synBusy.Load(),
 		FlowsOverLimit: c.overLimit.Load(), FlowsUnwanted: c.unwanted.Load(),
 		Accepted: c.accepted.Load(), HandshakesFailed: c.handshakesFailed.Load(), Replayed: c.replayed.Load(),
