@@ -6,6 +6,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 PKGS     ?= ./...
 FLAGS    ?=
 FUZZTIME ?= 10s
+SOAK     ?= 30m
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The product is one static binary; only the race detector needs a C compiler.
@@ -36,6 +37,10 @@ test-race: ## run the tests under the race detector (needs a C compiler)
 .PHONY: test-load
 test-load: ## run the tests of load and faults at full size, one package at a time; prints what they measured
 	@CULVERT_TEST_LOAD=1 $(GO) test -json -count=1 -p 1 -timeout 60m -run '^TestLoad' $(FLAGS) $(PKGS) | $(GO) run ./test/report
+
+.PHONY: soak
+soak: ## both ends at full rate for SOAK (default 30m); a line a minute, and a verdict on costs and memory (as root)
+	CULVERT_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestLoadSoak$$' ./test/soak
 
 .PHONY: conformance
 conformance: ## run the tests of the conformance list; say what passed, does not apply, or is missing
