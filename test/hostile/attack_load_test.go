@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -124,6 +125,7 @@ func measure(t *testing.T, h *topology.Host, upstream net.Listener, k attack, wi
 	}
 	c.cpu, c.growth = g.cpu()-cpu, g.peak()-memory
 	for range scale.Of(0, attempts) {
+		g.settle()
 		alone := by.ping(window)
 		by.begin(window)
 		g.assault(t, upstream, k, window)
@@ -137,6 +139,17 @@ func measure(t *testing.T, h *topology.Host, upstream net.Listener, k attack, wi
 		program.Eventually(t, answerTime, k.counter+" is counted", func() error { c.counted = g.Stat(k.counter); return nil })
 	}
 	return c
+}
+
+// settle waits until no stream but the bystander's is left.
+func (g *gateway) settle() {
+	g.t.Helper()
+	program.Eventually(g.t, answerTime, "the attacker's streams are over", func() error {
+		if n := g.Stat("http2.streams_active"); n > 1 {
+			return fmt.Errorf("%d streams", n)
+		}
+		return nil
+	})
 }
 
 // assault attacks for the time of window, again and again.
