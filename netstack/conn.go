@@ -32,8 +32,10 @@ type conn struct {
 	// immutable once attached
 	ep            tcpip.Endpoint
 	queue         waiter.Queue
+	events        waiter.Entry
 	readable      chan struct{} // gets a token with each event
 	writable      chan struct{}
+	poller        poller
 	local, remote net.Addr
 	readBy        network.Deadline
 	writeBy       network.Deadline
@@ -52,7 +54,7 @@ type conn struct {
 
 var (
 	_ network.Conn        = (*conn)(nil)
-	_ network.ChunkReader = (*conn)(nil)
+	_ network.ChunkPoller = (*conn)(nil)
 	_ network.ChunkWriter = (*conn)(nil)
 	_ network.SendQueue   = (*conn)(nil)
 )
@@ -66,11 +68,9 @@ func newConn(id stack.TransportEndpointID) *conn {
 // between a look and the wait for it is not missed either.
 func (c *conn) attach(ep tcpip.Endpoint) {
 	c.ep = ep
-	var readEntry, writeEntry waiter.Entry
-	readEntry, c.readable = waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventRdHUp | waiter.EventHUp | waiter.EventErr)
-	writeEntry, c.writable = waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
-	c.queue.EventRegister(&readEntry)
-	c.queue.EventRegister(&writeEntry)
+	c.readable, c.writable = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.events.Init(c, readEvents|writeEvents)
+	c.queue.EventRegister(&c.events)
 	o := ep.SocketOptions()
 	o.SetDelayOption(false)
 	o.SetKeepAlive(true)
@@ -79,6 +79,30 @@ func (c *conn) attach(ep tcpip.Endpoint) {
 	_ = ep.SetSockOpt(&idle)
 	_ = ep.SetSockOpt(&interval)
 	_ = ep.SetSockOptInt(tcpip.KeepaliveCountOption, keepaliveCount)
+}
+
+const (
+	readEvents  = waiter.ReadableEvents | waiter.EventRdHUp | waiter.EventHUp | waiter.EventErr
+	writeEvents = waiter.WritableEvents | waiter.EventHUp | waiter.EventErr
+)
+
+// NotifyEvent is called by the endpoint, which may hold its lock.
+func (c *conn) NotifyEvent(mask waiter.EventMask) {
+	if mask&readEvents != 0 {
+		leave(c.readable)
+		c.poller.wake()
+	}
+	if mask&writeEvents != 0 {
+		leave(c.writable)
+	}
+}
+
+// leave leaves a token, if none is there.
+func leave(token chan<- struct{}) {
+	select {
+	case token <- struct{}{}:
+	default:
+	}
 }
 
 // Read reads what is there, or waits.
@@ -285,6 +309,7 @@ func (c *conn) close(cause error) bool {
 	}
 	c.cause = cause
 	close(c.closed)
+	c.poller.wake()
 	return true
 }
 

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"io"
+	"sync"
 
 	"culvert/netstack/link"
 	"culvert/proxy/network"
@@ -62,6 +63,63 @@ func (c *conn) ReadChunk() (*network.Chunk, error) {
 		if err := c.wait(c.readable, &c.readBy); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// PollChunk is ReadChunk that does not wait. A deadline that passes does not call
+// ready: who polls sets none.
+func (c *conn) PollChunk(ready func()) (*network.Chunk, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for {
+		if err := c.usable(&c.readBy); err != nil {
+			return nil, err
+		}
+		if chunk, err := c.takeChunk(); chunk != nil || err != nil {
+			return chunk, err
+		}
+		c.poller.await(ready)
+		// What came in between may have called nobody.
+		if !c.stirs() || !c.poller.forget() {
+			return nil, nil
+		}
+	}
+}
+
+// stirs says that there is something to take note of for who reads.
+func (c *conn) stirs() bool {
+	return c.closeCause() != nil || c.ep.Readiness(readEvents) != 0
+}
+
+// poller is who asked to be called when there is something to read.
+type poller struct {
+	mu    sync.Mutex
+	ready func()
+}
+
+func (p *poller) await(ready func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = ready
+}
+
+// forget takes it back; false if it has been called.
+func (p *poller) forget() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waits := p.ready != nil
+	p.ready = nil
+	return waits
+}
+
+// wake calls it, once.
+func (p *poller) wake() {
+	p.mu.Lock()
+	ready := p.ready
+	p.ready = nil
+	p.mu.Unlock()
+	if ready != nil {
+		ready()
 	}
 }
 

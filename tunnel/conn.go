@@ -26,10 +26,14 @@ func newConn(s codec.Stream, answer *codec.Response) network.Conn {
 	c.queue, _ = s.(network.SendQueue)
 	r, canRead := s.(network.ChunkReader)
 	w, canWrite := s.(network.ChunkWriter)
-	if canRead && canWrite {
-		return &chunkConn{conn: c, ChunkReader: r, ChunkWriter: w}
+	if !canRead || !canWrite {
+		return c
 	}
-	return c
+	chunks := &chunkConn{conn: c, ChunkReader: r, ChunkWriter: w}
+	if p, ok := s.(network.ChunkPoller); ok {
+		return &pollConn{chunks, p.PollChunk}
+	}
+	return chunks
 }
 
 // stream is what every kind of Conn knows of its stream beside the bytes.
@@ -56,6 +60,15 @@ type chunkConn struct {
 	network.ChunkReader
 	network.ChunkWriter
 }
+
+// pollConn is a stream whose chunks need not be waited for.
+type pollConn struct {
+	*chunkConn
+	poll func(ready func()) (*network.Chunk, error)
+}
+
+// PollChunk implements network.ChunkPoller.
+func (c *pollConn) PollChunk(ready func()) (*network.Chunk, error) { return c.poll(ready) }
 
 func (c *conn) Read(p []byte) (int, error)  { return c.s.Read(p) }
 func (c *conn) Write(p []byte) (int, error) { return c.s.Write(p) }

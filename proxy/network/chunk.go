@@ -94,6 +94,16 @@ func (c *Chunk) Release() {
 // caller owns the chunk.
 type ChunkReader interface{ ReadChunk() (*Chunk, error) }
 
+// ChunkPoller is a ChunkReader that need not be waited for, so that an idle flow
+// has no goroutine for it. PollChunk returns what ReadChunk would, or neither a
+// chunk nor an error, and then calls ready, once, when it is worth asking again.
+// It may do so before PollChunk returns, on any goroutine and with locks held:
+// ready neither waits nor asks.
+type ChunkPoller interface {
+	ChunkReader
+	PollChunk(ready func()) (*Chunk, error)
+}
+
 // ChunkWriter is an end that takes chunks: WriteChunk owns c from the call on,
 // also on error, and returns when its bytes are handed to the transport.
 type ChunkWriter interface{ WriteChunk(c *Chunk) error }

@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -55,29 +54,35 @@ type RelayResult struct {
 // delivered. Canceling ctx aborts both with its cause. It is the only place
 // that moves, counts, times and ends a flow.
 func Relay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) RelayResult {
+	r := newRelay(ctx, downstream, upstream, opt)
+	r.run()
+	return r.finish()
+}
+
+// newRelay is a function of its own so that what waits for a flow's end waits
+// on a small stack.
+func newRelay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) *relay {
 	r := &relay{opt: opt, start: time.Now(), over: make(chan struct{})}
 	// Chosen before anything is read: what was read ahead of an end decides.
-	r.down = side{Conn: downstream, read: make(chan struct{}), to: choosePath(downstream, upstream)}
-	r.up = side{Conn: upstream, read: make(chan struct{}), to: choosePath(upstream, downstream)}
+	r.down.init(downstream, choosePath(downstream, upstream))
+	r.up.init(upstream, choosePath(upstream, downstream))
+	r.received.init(r, &r.down, &r.up, opt.Meter.Received)
+	r.sent.init(r, &r.up, &r.down, opt.Meter.Sent)
 	opt.Meter.Touch()
-	stop := context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
-	defer stop()
+	r.stopContext = context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
 	r.watchTime()
-	defer r.stopWatch()
-
-	var wg sync.WaitGroup
-	wg.Go(r.upstreamToDownstream) // ends with its source, or when both are aborted
-	r.downstreamToUpstream()
-	wg.Wait()
-	return r.finish()
+	return r
 }
 
 type relay struct {
 	// immutable
-	down, up side
-	opt      RelayOptions
-	start    time.Time
-	over     chan struct{} // closed by abort
+	down, up       side
+	received, sent half
+	opt            RelayOptions
+	start          time.Time
+	over           chan struct{} // closed by abort
+	stopContext    func() bool
+	halvesLeft     sync.WaitGroup
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -94,43 +99,11 @@ type relay struct {
 type side struct {
 	Conn
 	read chan struct{} // closed when the direction that reads from it is over
-	to   path          // of that direction
+	path path          // of that direction
 
 	// guarded by the relay's mu
 	end     End
 	refused error // why it takes no more bytes
-}
-
-func (r *relay) downstreamToUpstream() { r.direction(&r.down, &r.up, r.opt.Meter.Received) }
-
-func (r *relay) upstreamToDownstream() { r.direction(&r.up, &r.down, r.opt.Meter.Sent) }
-
-// direction moves src to dst and ends dst's sending direction as src's ended.
-func (r *relay) direction(src, dst *side, count func(int)) {
-	readErr, writeErr := src.to.move(count)
-	if readErr == nil && writeErr == nil {
-		// An EOF after a write has failed is no end: the writer was told of the
-		// reset in the reader's place.
-		if readErr = r.refusal(src); readErr == nil {
-			writeErr = dst.CloseWrite()
-		}
-	}
-	close(src.read)
-	switch {
-	case readErr != nil:
-		r.setEnd(src, endFor(readErr))
-		r.abortBehind(dst, fmt.Errorf("read: %w", readErr))
-	case writeErr != nil:
-		r.refuse(dst, writeErr)
-		select {
-		case <-dst.read: // all that it sent is written to src
-		case <-r.over:
-		}
-		r.abortBehind(src, fmt.Errorf("write: %w", writeErr))
-	default:
-		r.setEnd(src, EndFIN)
-		r.halfDone()
-	}
 }
 
 func endFor(err error) End {
@@ -138,6 +111,10 @@ func endFor(err error) End {
 		return EndReset
 	}
 	return EndError
+}
+
+func (s *side) init(c Conn, p path) {
+	s.Conn, s.read, s.path = c, make(chan struct{}), p
 }
 
 // setEnd notes how a side ended, once: what follows is its consequence.
@@ -214,6 +191,8 @@ func (r *relay) abort(cause error) {
 
 // finish closes what has ended and says how.
 func (r *relay) finish() RelayResult {
+	r.stopWatch()
+	r.stopContext()
 	r.mu.Lock()
 	res := RelayResult{Downstream: r.down.end, Upstream: r.up.end, Err: r.cause}
 	r.mu.Unlock()

@@ -21,11 +21,14 @@ func choosePath(src, dst Conn) path {
 	w, canWrite := unwrapTo[ChunkWriter](dst)
 	switch {
 	case canRead && canWrite:
-		return chunkPath{r, w}
+		if p, ok := r.(ChunkPoller); ok {
+			return &pollChunkPath{chunkPath{r, w}, p}
+		}
+		return &chunkPath{r, w}
 	case canRead:
-		return chunkReadPath{r, dst}
+		return &chunkReadPath{r, dst}
 	}
-	return copyPath{src, dst}
+	return &copyPath{src, dst}
 }
 
 // PathName names the way in which Relay would move bytes from src to dst: for
@@ -38,9 +41,9 @@ type chunkPath struct {
 	dst ChunkWriter
 }
 
-func (p chunkPath) name() string { return "chunk" }
+func (p *chunkPath) name() string { return "chunk" }
 
-func (p chunkPath) move(count func(int)) (readErr, writeErr error) {
+func (p *chunkPath) move(count func(int)) (readErr, writeErr error) {
 	for {
 		c, err := p.src.ReadChunk()
 		if err != nil {
@@ -54,15 +57,40 @@ func (p chunkPath) move(count func(int)) (readErr, writeErr error) {
 	}
 }
 
+// pollChunkPath is a chunkPath whose source need not be waited for.
+type pollChunkPath struct {
+	chunkPath
+	poll ChunkPoller
+}
+
+func (p *pollChunkPath) name() string { return "poll" }
+
+func (p *pollChunkPath) moveReady(count func(int), ready func()) (idle bool, readErr, writeErr error) {
+	for {
+		c, err := p.poll.PollChunk(ready)
+		switch {
+		case err != nil:
+			return false, endOfInput(err), nil
+		case c == nil:
+			return true, nil, nil
+		}
+		n := len(c.Data)
+		if err := p.dst.WriteChunk(c); err != nil {
+			return false, nil, err
+		}
+		count(n)
+	}
+}
+
 // chunkReadPath writes chunks to an end that only knows Write.
 type chunkReadPath struct {
 	src ChunkReader
 	dst io.Writer
 }
 
-func (p chunkReadPath) name() string { return "chunk-write" }
+func (p *chunkReadPath) name() string { return "chunk-write" }
 
-func (p chunkReadPath) move(count func(int)) (readErr, writeErr error) {
+func (p *chunkReadPath) move(count func(int)) (readErr, writeErr error) {
 	for {
 		c, err := p.src.ReadChunk()
 		if err != nil {
@@ -84,9 +112,9 @@ type copyPath struct {
 	dst io.Writer
 }
 
-func (p copyPath) name() string { return "copy" }
+func (p *copyPath) name() string { return "copy" }
 
-func (p copyPath) move(count func(int)) (readErr, writeErr error) {
+func (p *copyPath) move(count func(int)) (readErr, writeErr error) {
 	c := NewChunk(ChunkLarge)
 	defer c.Release()
 	for {

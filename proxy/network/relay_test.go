@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -64,6 +65,91 @@ func chunks(c Conn) Conn {
 	}{c, c.(ChunkReader), c.(ChunkWriter), c.(SendQueue)}
 }
 
+// polled is chunks that need not be waited for.
+func polled(c Conn) Conn {
+	p := &pollConn{Conn: c, ChunkReader: c.(ChunkReader), ChunkWriter: c.(ChunkWriter), SendQueue: c.(SendQueue)}
+	return p
+}
+
+type pollConn struct {
+	Conn
+	ChunkReader
+	ChunkWriter
+	SendQueue
+
+	mu    sync.Mutex
+	asked bool // somebody reads
+	chunk *Chunk
+	err   error
+}
+
+func (p *pollConn) PollChunk(ready func()) (*Chunk, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked && (p.chunk != nil || p.err != nil) {
+		p.asked = false
+		return p.chunk, p.err
+	}
+	p.asked, p.chunk, p.err = true, nil, nil
+	go func() { // ends with the connection
+		chunk, err := p.ReadChunk()
+		p.mu.Lock()
+		p.chunk, p.err = chunk, err
+		p.mu.Unlock()
+		ready()
+	}()
+	return nil, nil
+}
+
+// silent is an end that never has anything to read, until it is aborted.
+type silent struct {
+	Conn  // nil: nothing else of it is asked
+	mu    sync.Mutex
+	ready func()
+	cause error
+}
+
+func (s *silent) ReadChunk() (*Chunk, error) { panic("it is polled") }
+func (s *silent) WriteChunk(*Chunk) error    { panic("there is nothing to write") }
+func (s *silent) Close() error               { return nil }
+
+func (s *silent) PollChunk(ready func()) (*Chunk, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = ready
+	return nil, s.cause
+}
+
+func (s *silent) Abort(cause error) {
+	s.mu.Lock()
+	s.cause = cause
+	ready := s.ready
+	s.mu.Unlock()
+	if ready != nil {
+		ready()
+	}
+}
+
+// An idle flow whose ends can be polled is one goroutine, that of its caller.
+func TestIdleFlowIsOneGoroutine(t *testing.T) {
+	before := runtime.NumGoroutine()
+	const flows = 100
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var over sync.WaitGroup
+	for range flows {
+		over.Go(func() { Relay(ctx, &silent{}, &silent{}, RelayOptions{Meter: &Meter{}}) })
+	}
+	want := before + flows
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("%d goroutines for %d flows", runtime.NumGoroutine()-before, flows)
+			break
+		}
+	}
+	cancel(errors.New("the test is over"))
+	over.Wait()
+}
+
 // sendQueue is plain that still knows what its peer has not acknowledged.
 func sendQueue(c Conn) Conn {
 	return struct {
@@ -87,6 +173,7 @@ func TestChoosePath(t *testing.T) {
 		{"socket to socket", s, s, "splice"},
 		{"observed sockets", observer{observer{s}}, observer{s}, "splice"},
 		{"chunks", chunks(s), chunks(s), "chunk"},
+		{"polled to chunks", polled(s), chunks(s), "poll"},
 		{"socket to plain", s, plain(s), "chunk-write"},
 		{"plain to socket", plain(s), s, "copy"},
 		{"plain to plain", plain(s), plain(s), "copy"},
@@ -113,7 +200,7 @@ func digest(r io.Reader) (hash.Hash, int64, error) {
 func TestRelayHalfCloses(t *testing.T) {
 	const size = 16 << 20
 	for _, first := range []string{"app", "origin", "both"} {
-		for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": plain} {
+		for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "poll": polled, "copy": plain} {
 			t.Run(first+"/"+name, func(t *testing.T) {
 				r := startRelay(t, wrap, RelayOptions{})
 				early, late := r.app, r.origin
@@ -165,7 +252,7 @@ func TestRelayHalfCloses(t *testing.T) {
 // What a side sent before it reset arrives before the reset.
 func TestRelayResetAfterBytes(t *testing.T) {
 	const size = 4 << 20
-	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": sendQueue} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "poll": polled, "copy": sendQueue} {
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, wrap, RelayOptions{})
 			got := make(chan int64, 1)
@@ -195,7 +282,7 @@ func TestRelayResetAfterBytes(t *testing.T) {
 // the reader or the writer, every byte arrives, and then a reset, never an end.
 func TestRelayResetWhileBeingSentTo(t *testing.T) {
 	const size = 1 << 20
-	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": sendQueue} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "poll": polled, "copy": sendQueue} {
 		t.Run(name, func(t *testing.T) {
 			for range 30 {
 				r := startRelay(t, wrap, RelayOptions{})
@@ -416,7 +503,7 @@ func TestSlowIsNotIdle(t *testing.T) {
 }
 
 func BenchmarkRelaySockets(b *testing.B) {
-	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "copy": plain} {
+	for name, wrap := range map[string]func(Conn) Conn{"splice": bare, "chunk": chunks, "poll": polled, "copy": plain} {
 		b.Run(name, func(b *testing.B) {
 			t := &testing.T{}
 			r := startRelay(t, wrap, RelayOptions{})

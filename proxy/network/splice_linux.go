@@ -14,7 +14,7 @@ type splicePath struct {
 	src, dst *Socket
 }
 
-func (p splicePath) name() string { return "splice" }
+func (p *splicePath) name() string { return "splice" }
 
 // newSplicePath is nil unless both ends are TCP sockets of the kernel.
 func newSplicePath(src, dst Conn) path {
@@ -26,10 +26,10 @@ func newSplicePath(src, dst Conn) path {
 	if !ok || !d.tcp {
 		return nil
 	}
-	return splicePath{s, d}
+	return &splicePath{s, d}
 }
 
-func (p splicePath) move(count func(int)) (readErr, writeErr error) {
+func (p *splicePath) move(count func(int)) (readErr, writeErr error) {
 	pipes.enter()
 	defer pipes.leave()
 	in, out := spliceIn{}, spliceOut{count: count}
@@ -59,7 +59,7 @@ func (p splicePath) move(count func(int)) (readErr, writeErr error) {
 
 // empty moves what is in the pipe to the destination, all of it, and gives the
 // pipe back.
-func (p splicePath) empty(in *spliceIn, out *spliceOut) error {
+func (p *splicePath) empty(in *spliceIn, out *spliceOut) error {
 	out.pipe, out.left, out.err = in.pipe, in.n, nil
 	err := p.dst.raw.Write(out.try)
 	if err == nil {

@@ -214,7 +214,7 @@ func (c *conn) responseDone(l *headerList) error {
 		}
 		st.declared = n
 	}
-	st.readable.Broadcast()
+	st.wakeReaderLocked()
 	if res.EndStream {
 		st.recvEndedLocked()
 	}

@@ -164,6 +164,6 @@ func (st *stream) recvEndedLocked() {
 		return
 	}
 	st.recvEnd = true
-	st.readable.Broadcast()
+	st.wakeReaderLocked()
 	st.endedLocked()
 }

@@ -20,7 +20,7 @@ func (c *conn) beforeRead() {
 	defer c.mu.Unlock()
 	for i, st := range c.woken {
 		st.wakeDue = false
-		st.readable.Broadcast()
+		st.wakeReaderLocked()
 		c.woken[i] = nil
 	}
 	c.woken = c.woken[:0]

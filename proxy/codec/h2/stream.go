@@ -27,6 +27,7 @@ type stream struct {
 
 	// receiving
 	readable     sync.Cond
+	ready        func() // of PollChunk, that found nothing
 	queue        recvQueue
 	recvWindow   int // the peer may send so much more
 	recvCredit   int // consumed, not credited yet
@@ -133,29 +134,59 @@ func (st *stream) ReadChunk() (*network.Chunk, error) {
 	return ch, nil
 }
 
+// PollChunk is ReadChunk that does not wait.
+func (st *stream) PollChunk(ready func()) (*network.Chunk, error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	there, err := st.dataLocked()
+	switch {
+	case err != nil:
+		return nil, err
+	case !there:
+		st.ready = ready
+		return nil, nil
+	}
+	ch := st.queue.pop()
+	c.consumedLocked(st, len(ch.Data))
+	return ch, nil
+}
+
+// wakeReaderLocked has whoever reads look again.
+func (st *stream) wakeReaderLocked() {
+	st.readable.Broadcast()
+	if ready := st.ready; ready != nil {
+		st.ready = nil
+		ready()
+	}
+}
+
 // waitDataLocked waits until something is queued, or returns the end.
 func (st *stream) waitDataLocked() error {
 	for {
-		if st.cause != nil {
-			return st.cause
-		}
-		if err := st.readBy.err(); err != nil {
+		if there, err := st.dataLocked(); there || err != nil {
 			return err
-		}
-		if !st.queue.empty() {
-			return nil
-		}
-		if st.recvEnd {
-			st.eofRead = true
-			st.trailersRead = st.trailers
-			st.overIfEndedLocked()
-			return io.EOF
-		}
-		if st.recvErr != nil {
-			return st.recvErr
 		}
 		st.readable.Wait()
 	}
+}
+
+// dataLocked says that something is queued, or returns the end.
+func (st *stream) dataLocked() (bool, error) {
+	switch err := st.readBy.err(); {
+	case st.cause != nil:
+		return false, st.cause
+	case err != nil:
+		return false, err
+	case !st.queue.empty():
+		return true, nil
+	case st.recvEnd:
+		st.eofRead = true
+		st.trailersRead = st.trailers
+		st.overIfEndedLocked()
+		return false, io.EOF
+	}
+	return false, st.recvErr
 }
 
 // Trailers are the peer's, after Read returned io.EOF.
@@ -285,23 +316,23 @@ func (st *stream) endedLocked() {
 
 // SetReadDeadline bounds Read, ReadChunk and ReadResponse.
 func (st *stream) SetReadDeadline(t time.Time) error {
-	return st.setDeadline(&st.readBy, &st.readable, t)
+	return st.setDeadline(&st.readBy, st.wakeReaderLocked, t)
 }
 
 // SetWriteDeadline bounds Write's wait for flow control and for its turn.
 func (st *stream) SetWriteDeadline(t time.Time) error {
-	return st.setDeadline(&st.writeBy, &st.writable, t)
+	return st.setDeadline(&st.writeBy, st.writable.Broadcast, t)
 }
 
-func (st *stream) setDeadline(d *deadline, cond *sync.Cond, t time.Time) error {
+func (st *stream) setDeadline(d *deadline, wake func(), t time.Time) error {
 	mu := &st.c.mu
 	mu.Lock()
 	defer mu.Unlock()
 	d.set(t, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		cond.Broadcast()
+		wake()
 	})
-	cond.Broadcast()
+	wake()
 	return nil
 }

@@ -68,7 +68,7 @@ func (st *stream) violatedLocked(e *StreamError) error {
 }
 
 func (st *stream) wakeLocked() {
-	st.readable.Broadcast()
+	st.wakeReaderLocked()
 	st.writable.Broadcast()
 }
 
