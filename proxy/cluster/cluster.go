@@ -28,6 +28,7 @@ type Cluster struct {
 	name           string
 	message        *clusterv3.Cluster
 	deps           Deps
+	pooling        Connector // makes the sockets of HTTP pools
 	connectTimeout time.Duration
 	transport      transport.Upstream
 	plain          bool // the transport adds nothing to the bytes
@@ -109,8 +110,10 @@ func (c *Cluster) newTransport(m *clusterv3.Cluster) (transport.Upstream, error)
 // connects for it.
 func (c *Cluster) newConnector(m *clusterv3.Cluster) error {
 	from, err := newSources(m.GetUpstreamBindConfig())
+	c.pooling = c.deps.Connector
 	if c.deps.Connector == nil {
 		c.deps.Connector = &sockets{control: c.deps.Control, sources: from, unbound: c.n.bindErrors.Inc, short: c.complainer()}
+		c.pooling = insistent{c.deps.Connector}
 	}
 	return field.At("upstream_bind_config", err)
 }
@@ -203,7 +206,7 @@ func (c *Cluster) openRaw(ctx context.Context, h *host, info *network.StreamInfo
 		inner = info.InnerAt(c.deps.Flows.NextID(), h.address)
 		c.passThrough(h, info, inner)
 	}
-	conn, err := c.connect(ctx, h, transport.Options{Info: info, ServerName: name}, inner)
+	conn, err := c.connect(ctx, c.deps.Connector, h, transport.Options{Info: info, ServerName: name}, inner)
 	if err != nil {
 		c.breaker.connections.release()
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 // connect makes one connection to an endpoint, transport included, within
-// connect_timeout. inner is the info of a connection to an internal endpoint.
-func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inner *network.StreamInfo) (network.Conn, error) {
+// connect_timeout; via makes its socket. inner is the info of a connection to an
+// internal endpoint.
+func (c *Cluster) connect(ctx context.Context, via Connector, h *host, o transport.Options, inner *network.StreamInfo) (network.Conn, error) {
 	began := time.Now()
 	within, cancel := context.WithTimeoutCause(ctx, c.connectTimeout, errConnectTimeout)
 	defer cancel()
@@ -32,7 +33,7 @@ func (c *Cluster) connect(ctx context.Context, h *host, o transport.Options, inn
 	h.n.cxTotal.Add(1)
 	var conn network.Conn
 	if err == nil {
-		conn, err = c.dial(within, h, way, targets, inner)
+		conn, err = c.dial(within, via, h, way, targets, inner)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			<-within.Done() // the socket's timer was ahead of the context's, which knows why
 		}
@@ -81,14 +82,14 @@ func (c *Cluster) describe(o *transport.Options, h *host) {
 }
 
 // dial makes the connection beneath the transport.
-func (c *Cluster) dial(ctx context.Context, h *host, way transport.Way, targets []network.Address, inner *network.StreamInfo) (network.Conn, error) {
+func (c *Cluster) dial(ctx context.Context, via Connector, h *host, way transport.Way, targets []network.Address, inner *network.StreamInfo) (network.Conn, error) {
 	switch {
 	case way.Open != nil:
 		return way.Open(ctx)
 	case !way.Proxy.IsZero():
-		return dialFirst(ctx, c.deps.Connector, targets, nil)
+		return dialFirst(ctx, via, targets, nil)
 	case !h.inProcess():
-		return dialFirst(ctx, c.deps.Connector, targets, h.check)
+		return dialFirst(ctx, via, targets, h.check)
 	}
 	handler, ok := c.handlerOf(h)
 	switch {

@@ -171,7 +171,9 @@ func (p *pool) serveLocked() {
 // suffice: so many may be expected of the next connection.
 func (p *pool) learnLocked() {
 	for _, pc := range p.conns {
-		p.fits = max(p.fits, pc.active)
+		if !pc.doubted() { // else it has room, perhaps, and is spared
+			p.fits = max(p.fits, pc.active)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type fakeHTTP struct {
 	refuse  error // of OpenStream
 	streams int
 	drained bool
+	doubted bool // it may be gone
 	closed  chan struct{}
 	once    sync.Once
 	onClose func()
@@ -62,6 +63,12 @@ func (f *fakeHTTP) Room() int {
 		return 0
 	}
 	return max(f.room-f.streams, 0)
+}
+
+func (f *fakeHTTP) Doubted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doubted
 }
 
 func (f *fakeHTTP) Drain() {

@@ -32,7 +32,7 @@ type pooled struct {
 
 // connectHTTP makes a connection of p's endpoint.
 func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
-	conn, err := c.connect(ctx, p.host, transport.Options{
+	conn, err := c.connect(ctx, c.pooling, p.host, transport.Options{
 		ServerName: p.key.sni, ALPN: p.key.speaks.alpn(), Info: p.info, AbsoluteForm: p.key.absolute,
 	}, p.innerInfo())
 	if err != nil {
@@ -122,6 +122,9 @@ func (pc *pooled) run() {
 // freeLocked is how many places there are to take: as many as we allow and the
 // peer has room for, those given to streams that are not open yet left out.
 func (pc *pooled) freeLocked() int64 {
+	if pc.doubted() {
+		return 0
+	}
 	if r, ok := pc.conn.(interface{ Room() int }); ok {
 		return max(min(pc.places-pc.active, int64(r.Room())-pc.opening), 0)
 	}
@@ -129,6 +132,12 @@ func (pc *pooled) freeLocked() int64 {
 		return 0
 	}
 	return max(pc.places-pc.active, 0)
+}
+
+// doubted reports that the peer may be gone.
+func (pc *pooled) doubted() bool {
+	d, ok := pc.conn.(interface{ Doubted() bool })
+	return ok && d.Doubted()
 }
 
 // tried says what became of a place that was taken: a stream was opened, or

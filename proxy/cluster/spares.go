@@ -120,7 +120,7 @@ func (s *spares) connect(ctx context.Context, h *host) (network.Conn, error) {
 	if !s.c.breaker.connections.acquire() {
 		return nil, overflow(s.c.name, "connections")
 	}
-	conn, err := s.c.connect(ctx, h, transport.Options{}, nil)
+	conn, err := s.c.connect(ctx, s.c.deps.Connector, h, transport.Options{}, nil)
 	if err != nil {
 		s.c.breaker.connections.release()
 	}

@@ -136,6 +136,20 @@ func (c *conn) checkAliveLocked() {
 	c.armKeepaliveLocked(c.cfg.KeepaliveTimeout)
 }
 
+// doubtAfter is how long the answer to a PING may take before the peer may just
+// as well be gone.
+const doubtAfter = 500 * time.Millisecond
+
+// Doubted reports that the peer has been asked for a sign of life and has given
+// none yet: until it does, streams are better opened on another connection.
+func (cc *ClientConn) Doubted() bool {
+	c := cc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := c.timers.asked
+	return asked != 0 && time.Duration(c.timers.lastRead.Load()) < asked && time.Since(c.timers.start)-asked > doubtAfter
+}
+
 func (c *conn) armKeepaliveLocked(d time.Duration) {
 	if c.timers.keepalive == nil {
 		c.timers.keepalive = time.AfterFunc(d, c.checkAlive)

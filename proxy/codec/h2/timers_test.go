@@ -83,6 +83,28 @@ func TestDeadIdleGatewayIsNoticedByTheNextStream(t *testing.T) {
 	})
 }
 
+// A peer that does not answer a PING soon is doubted, until something comes.
+func TestSilentPeerIsDoubted(t *testing.T) {
+	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
+		st := open(t, cc)
+		time.Sleep(time.Hour) // PINGs are answered
+		if cc.Doubted() {
+			t.Error("doubted although it answers")
+		}
+		write(t, st, []byte("x"))
+		expectRead(t, st, []byte("x"))
+		wire.Freeze()
+		time.Sleep(4900 * time.Millisecond)
+		if cc.Doubted() {
+			t.Error("doubted although nobody has asked it")
+		}
+		time.Sleep(time.Second + 100*time.Millisecond)
+		if !cc.Doubted() {
+			t.Error("silent and not doubted")
+		}
+	})
+}
+
 // A writer that is stuck in the transport does not keep the connection alive.
 func TestStuckTransportIsNoticed(t *testing.T) {
 	memory(t, h2.Config{}, h2.Config{}, echo, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
