@@ -58,7 +58,7 @@
 // superpackets with their virtio headers and hands them to gVisor's stack.
 //
 //	netstack/capture.go: gate.handle, gate.syn, gate.admitLocked
-//	netstack/flow.go: newFlow, flow.serve, flow.handle
+//	netstack/flow.go: newFlow, flow.serve, flow.begin
 //
 // A SYN that no endpoint claims comes to the gate, which tells a new connect
 // from a retransmission, keeps its limits and the SYN's bytes, and serves the
@@ -148,7 +148,8 @@
 //
 // # 7. Bytes move until both sides are done
 //
-//	proxy/network/relay.go: Relay, relay.direction
+//	proxy/network/relay.go: Relay
+//	proxy/network/relay_half.go: relay.run, half.ended
 //	proxy/network/relay_path.go: choosePath
 //	proxy/network/splice_linux.go: splicePath.move
 //	netstack/conn_chunk.go: conn.ReadChunk, conn.WriteChunk

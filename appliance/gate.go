@@ -61,12 +61,29 @@ func (g *gate) wait(ctx context.Context) error {
 // guard is h counted by g, and ended when life ends as well as when its
 // caller's context does.
 func (g *gate) guard(life context.Context, h network.Handler) network.Handler {
-	return network.HandlerFunc(func(ctx context.Context, f network.Flow) error {
-		g.enter()
-		defer g.leave()
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		defer context.AfterFunc(life, func() { cancel(context.Cause(life)) })()
-		return h.ServeFlow(ctx, f)
-	})
+	return &guarded{gate: g, life: life, h: h}
+}
+
+type guarded struct {
+	gate *gate
+	life context.Context
+	h    network.Handler
+}
+
+// ServeFlow implements network.Handler.
+func (g *guarded) ServeFlow(ctx context.Context, f network.Flow) error {
+	ctx, leave := g.enter(ctx)
+	defer leave()
+	return g.h.ServeFlow(ctx, f)
+}
+
+func (g *guarded) enter(ctx context.Context) (context.Context, func()) {
+	g.gate.enter()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.life, func() { cancel(context.Cause(g.life)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		g.gate.leave()
+	}
 }

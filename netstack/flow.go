@@ -61,28 +61,40 @@ func newFlow(s *Stack, e *entry) *flow {
 
 // serve is the flow's goroutine: it hands the flow to its handler and sees to
 // it that it is answered and over when that returns.
+//
+// Here, and in all that it calls, what is needed only before or after the flow's
+// life is in functions of its own: a flow that is idle waits on a stack which the
+// garbage collector can halve.
 func (f *flow) serve() {
+	defer f.stack.serving.Done()
+	h, err := f.begin()
+	if err == nil {
+		err = h.ServeFlow(f.ctx, f)
+	}
+	f.end(err)
+}
+
+// begin finds who serves the flow.
+func (f *flow) begin() (network.Handler, error) {
 	s := f.stack
-	defer s.serving.Done()
 	s.flows.Add(f.info)
 	f.firstProbe()
-	err := f.handle()
+	if h, bound := s.cfg.Bindings.Handler(destination(f.entry.id), s.lookup); bound {
+		return h, nil
+	}
+	h, ok := s.lookup(s.cfg.TCPListener)
+	if !ok {
+		return nil, network.WithReason(network.ReasonNoCluster, fmt.Errorf("no listener %q", s.cfg.TCPListener))
+	}
+	return h, nil
+}
+
+func (f *flow) end(err error) {
+	s := f.stack
 	f.finish(err)
 	s.flows.Remove(f.info)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "flow ended",
 		slog.Uint64("flow", f.info.ID), slog.Any("err", err))
-}
-
-func (f *flow) handle() error {
-	s := f.stack
-	if h, bound := s.cfg.Bindings.Handler(destination(f.entry.id), s.lookup); bound {
-		return h.ServeFlow(f.ctx, f)
-	}
-	h, ok := s.lookup(s.cfg.TCPListener)
-	if !ok {
-		return network.WithReason(network.ReasonNoCluster, fmt.Errorf("no listener %q", s.cfg.TCPListener))
-	}
-	return h.ServeFlow(f.ctx, f)
 }
 
 // finish answers what the handler left unanswered and closes what it left open.

@@ -115,6 +115,7 @@ func serve(src configs.Source, opt appliance.Options) error {
 		kill:  func(s os.Signal) { kill(fmt.Errorf("second signal %v", s)) },
 	})
 	defer close(done)
+	go keepIdleMemoryLow(done) // ends with done
 	return a.Run(ctx, hard)
 }
 

@@ -12,23 +12,32 @@ import (
 // relayTunnel moves the payload of a tunnel until both directions are over. No
 // timer that was not configured runs on it.
 func (e *exchange) relayTunnel() error {
+	down, up := e.tunnelEnds()
+	if up == nil {
+		return e.serveTunnel(down)
+	}
+	return e.tunnelEnded(network.Relay(e.ctx, down, up, network.RelayOptions{
+		Meter: &e.Info.Meter, IdleTimeout: e.tunnelIdle,
+	}))
+}
+
+// tunnelEnds are what is to be relayed; up is nil if another handler serves the
+// tunnel.
+func (e *exchange) tunnelEnds() (down, up network.Conn) {
 	e.idle.set(0)
 	e.Info.Mark(network.StepAccepted)
 	if e.hcm.opt.logTunnel {
 		e.record(accesslog.DownstreamTunnelSuccessfullyEstablished)
 	}
-	down := withReader(e.hcm.deps.TunnelConn(e.Stream), e.RequestBody)
+	down = withReader(e.hcm.deps.TunnelConn(e.Stream), e.RequestBody)
 	if e.Upstream.Served != nil {
-		return e.serveTunnel(down)
+		return down, nil
 	}
-	up := e.Upstream.Conn
+	up = e.Upstream.Conn
 	if up == nil {
 		up = e.hcm.deps.TunnelConn(e.Upstream.Stream)
 	}
-	result := network.Relay(e.ctx, down, withReader(up, e.ResponseBody), network.RelayOptions{
-		Meter: &e.Info.Meter, IdleTimeout: e.tunnelIdle,
-	})
-	return e.tunnelEnded(result)
+	return down, withReader(up, e.ResponseBody)
 }
 
 // serveTunnel gives the tunnel to the internal listener's handler that has

@@ -118,31 +118,41 @@ func (l *Listener) statPrefix(m *listenerv3.Listener) string {
 // where no listener filter needs bytes and the chain has no transport to
 // hand-shake.
 func (l *Listener) ServeFlow(ctx context.Context, f network.Flow) error {
+	l.n.begin()
+	defer l.ended(f.Info())
+	h, f, err := l.admit(ctx, f)
+	if err != nil {
+		return err
+	}
+	return h.ServeFlow(ctx, f)
+}
+
+// admit finds the chain of a flow and makes of the flow what the chain serves.
+func (l *Listener) admit(ctx context.Context, f network.Flow) (network.Handler, network.Flow, error) {
 	info := f.Info()
 	info.Listener = l.name
-	l.n.begin()
-	defer l.n.end(info)
-	defer l.log.Log(&format.Context{Info: info, LogType: accesslog.NotSet})
 	if l.internal {
 		if err := info.Enter(l.name); err != nil {
-			return l.loop(f, err)
+			return nil, nil, l.loop(f, err)
 		}
 	}
 	f, err := l.inspect(ctx, f)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	c := l.match(info)
 	if c == nil {
-		return l.noChain(f)
+		return nil, nil, l.noChain(f)
 	}
 	info.FilterChain = c.name
 	info.Mark(network.StepMatched)
 	f, err = l.wrap(ctx, c, f)
-	if err != nil {
-		return err
-	}
-	return c.handler.ServeFlow(ctx, f)
+	return c.handler, f, err
+}
+
+func (l *Listener) ended(info *network.StreamInfo) {
+	l.log.Log(&format.Context{Info: info, LogType: accesslog.NotSet})
+	l.n.end(info)
 }
 
 func (l *Listener) noChain(f network.Flow) error {

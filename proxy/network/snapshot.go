@@ -31,7 +31,7 @@ func (s *StreamInfo) Publish() {
 		Listener: s.Listener, FilterChain: s.FilterChain, Route: s.Route, Cluster: s.Cluster,
 		Flags: s.Flags, ResponseCode: s.ResponseCode,
 		Details: s.Details, TerminationDetails: s.TerminationDetails, Attempts: s.Attempts,
-		Steps: append([]Step(nil), s.steps...),
+		Steps: s.steps[:len(s.steps):len(s.steps)], // what is there stays as it is
 	}
 	if s.Parent != nil {
 		snap.ParentID = s.Parent.ID

@@ -48,29 +48,39 @@ func (p *TCPProxy) ServeFlow(ctx context.Context, f network.Flow) error {
 }
 
 func (s *session) serve(ctx context.Context) error {
-	if proceed, err := s.begin(ctx); !proceed {
+	down, up, err := s.join(ctx)
+	if down == nil {
 		return err
+	}
+	return s.relay(ctx, down, up)
+}
+
+// join opens the far half, and accepts the flow. Without a down nothing is left
+// to be relayed.
+func (s *session) join(ctx context.Context) (down, up network.Conn, err error) {
+	if proceed, err := s.begin(ctx); !proceed {
+		return nil, nil, err
 	}
 	s.p.hash.note(s.info)
 	s.p.proxyTLVs.note(s.info)
-	up, err := s.connect(ctx)
+	up, err = s.connect(ctx)
 	switch {
 	case errors.Is(err, errServed):
-		return s.info.Cause
+		return nil, nil, s.info.Cause
 	case err != nil:
 		s.p.complain(s.info, err)
 		s.reject(err)
-		return err
+		return nil, nil, err
 	}
-	down, err := s.accept(ctx)
+	down, err = s.accept(ctx)
 	if err != nil {
 		up.Abort(err)
 		err = network.WithReason(network.ReasonCanceled, fmt.Errorf("accept: %w", err))
 		s.info.Fail(err)
-		return err
+		return nil, nil, err
 	}
 	s.connected()
-	return s.relay(ctx, down, up)
+	return down, up, nil
 }
 
 // errServed: the flow was passed to an internal listener, which served it.
@@ -191,6 +201,17 @@ func (s *session) connected() {
 
 // relay moves the bytes until both sides are done.
 func (s *session) relay(ctx context.Context, down, up network.Conn) error {
+	stop := s.startPeriodicLog()
+	res := network.Relay(ctx, down, up, s.bounds())
+	stop()
+	if s.p.tunnel != nil {
+		s.p.tunnel.propagate.ended(s.info, up)
+	}
+	s.ended(res)
+	return res.Err
+}
+
+func (s *session) bounds() network.RelayOptions {
 	opt := network.RelayOptions{Meter: &s.info.Meter, IdleTimeout: s.idle, HalfCloseTimeout: halfCloseIdle}
 	if 0 < s.idle && s.idle < halfCloseIdle {
 		opt.HalfCloseTimeout = s.idle
@@ -198,14 +219,7 @@ func (s *session) relay(ctx context.Context, down, up network.Conn) error {
 	if s.duration > 0 {
 		opt.MaxDuration = max(s.duration-time.Since(s.began), 1)
 	}
-	stop := s.startPeriodicLog()
-	res := network.Relay(ctx, down, up, opt)
-	stop()
-	if s.p.tunnel != nil {
-		s.p.tunnel.propagate.ended(s.info, up)
-	}
-	s.ended(res)
-	return res.Err
+	return opt
 }
 
 // startPeriodicLog returns how to end it.
