@@ -180,10 +180,11 @@ func (c *conn) lossLocked(err error) error {
 // toldLocked is what one stream is told. A tunnel that was asked for on a
 // connection from which nothing has come since had asked nobody, by all that can
 // be seen: the connection had died while nobody used it. Nothing but the head of
-// the request has gone out, so that it may be asked for once more.
+// the request has gone out, so that it may be asked for once more. A connection's
+// first request is none of these: that was just made.
 func (c *conn) toldLocked(st *stream, loss error) error {
 	heard := time.Duration(c.timers.lastRead.Load())
-	if c.server || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened.Sub(c.timers.start) {
+	if c.server || st.id == 1 || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened.Sub(c.timers.start) {
 		return loss
 	}
 	return fmt.Errorf("%w: %w", loss, errUnheard)

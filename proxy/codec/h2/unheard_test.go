@@ -18,14 +18,16 @@ import (
 // seen.
 func TestDeadConnectionsDidNotProcess(t *testing.T) {
 	for _, c := range []struct {
-		name      string
-		head      codec.Request
-		dead      bool // before the request
-		processed bool
+		name       string
+		repeatable bool
+		used       bool // before the request
+		dead       bool // before the request
+		processed  bool
 	}{
-		{"a tunnel", codec.Request{Method: "CONNECT", Authority: "a:1", Repeatable: true}, true, false},
-		{"a tunnel, on a connection that lived", codec.Request{Method: "CONNECT", Authority: "a:1", Repeatable: true}, false, true},
-		{"what is not repeatable", codec.Request{Method: "CONNECT", Authority: "a:1"}, true, true},
+		{"a tunnel", true, true, true, false},
+		{"a tunnel, on a connection that lived", true, true, false, true},
+		{"a tunnel, the first of the connection", true, false, true, true},
+		{"what is not repeatable", false, true, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silent := func(ctx context.Context, s codec.ServerStream) {
@@ -35,19 +37,20 @@ func TestDeadConnectionsDidNotProcess(t *testing.T) {
 				<-s.Context().Done()
 			}
 			memory(t, h2.Config{}, h2.Config{}, silent, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
-				first, err := cc.OpenStream(context.Background(), connectTo("first:1"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := first.ReadResponse(context.Background()); err != nil {
-					t.Fatal(err)
+				if c.used {
+					first := openTo(t, cc, "first:1")
+					defer func() {
+						if re := expectReset(t, first); errors.Is(re, codec.ErrNotProcessed) {
+							t.Errorf("a tunnel that was there: %v", re)
+						}
+					}()
 				}
 				synctest.Wait()
 				time.Sleep(time.Second)
 				if c.dead {
 					wire.Freeze()
 				}
-				st, err := cc.OpenStream(context.Background(), &c.head)
+				st, err := cc.OpenStream(context.Background(), &codec.Request{Method: "CONNECT", Authority: "a:1", Repeatable: c.repeatable})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -57,10 +60,20 @@ func TestDeadConnectionsDidNotProcess(t *testing.T) {
 				if !network.IsReset(err) || !errors.Is(err, h2.ErrKeepalive) || errors.Is(err, codec.ErrNotProcessed) == c.processed {
 					t.Errorf("got %v", err)
 				}
-				if re := expectReset(t, first); errors.Is(re, codec.ErrNotProcessed) {
-					t.Errorf("a tunnel that was there: %v", re)
-				}
 			})
 		})
 	}
+}
+
+// openTo is a tunnel that is there.
+func openTo(t *testing.T, cc *h2.ClientConn, authority string) codec.ClientStream {
+	t.Helper()
+	st, err := cc.OpenStream(context.Background(), connectTo(authority))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.ReadResponse(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return st
 }
