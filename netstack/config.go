@@ -13,7 +13,7 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultMaxPendingConnects = 4096
+	DefaultMaxPendingConnects = 1536
 	DefaultMaxFlows           = 50000
 )
 

@@ -13,6 +13,12 @@ import (
 // retransmissions of the SYN-ACK is not there.
 const handshakeTimeout = 10 * time.Second
 
+// maxHalfOpen is how many applications are waited for at once: an endpoint that
+// waits for its ACK holds twice the memory of a connect that waits for it. An
+// application on this machine answers within microseconds, a flood of forged
+// SYNs never.
+const maxHalfOpen = 512
+
 // handshake carries the endpoint from gVisor's forwarder, which runs on a
 // goroutine of its own, to the flow that waits for it.
 type handshake struct {
@@ -22,6 +28,16 @@ type handshake struct {
 
 // handshake answers the flow's SYN with SYN-ACK and waits for the ACK.
 func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
+	defer cancel()
+	select {
+	case s.halfOpen <- struct{}{}:
+		defer func() { <-s.halfOpen }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-f.ctx.Done():
+		return nil, context.Cause(f.ctx)
+	}
 	h := &handshake{conn: newConn(f.entry.id), done: make(chan error, 1)}
 	syn, ok := s.gate.accept(f.entry, h)
 	if !ok {
@@ -34,8 +50,6 @@ func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
 		s.counters.handshakesFailed.Add(1)
 		return nil, errHandshake
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
-	defer cancel()
 	err := s.awaitHandshake(ctx, f, h)
 	if err != nil {
 		s.counters.handshakesFailed.Add(1)

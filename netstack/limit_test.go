@@ -8,6 +8,8 @@ import (
 
 	"culvert/netstack/netstacktest"
 	"culvert/proxy/network"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 func TestLimits(t *testing.T) {
@@ -78,4 +80,36 @@ func TestLimits(t *testing.T) {
 		}
 		eventually(t, "two to be remembered", func() bool { return r.stack.Stats().ToldRemembered == 2 })
 	})
+}
+
+// Of more applications than are waited for at once the last is answered when one
+// of the others has answered, or has gone.
+func TestHalfOpenLimit(t *testing.T) {
+	r := newRig(t, nil)
+	r.stack.halfOpen = make(chan struct{}, 2)
+	dst := families()[0].dst
+	app := func(i uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, 2}), i)
+	}
+	accept := func(f network.Flow) error { _, err := f.Accept(f.Context()); return err }
+	for i := uint16(1); i <= 3; i++ {
+		r.send(netstacktest.SYN(app(i), dst, isn))
+		r.arrive().next <- accept
+		if i < 3 {
+			if p := r.wire.Next(); p.Dst != app(i) || p.Flags != header.TCPFlagSyn|header.TCPFlagAck {
+				t.Fatalf("application %d is told %+v", i, p)
+			}
+		}
+	}
+	r.quiet() // the third is told nothing
+	r.send(netstacktest.Segment{Src: app(1), Dst: dst, Flags: header.TCPFlagRst, Seq: isn + 1})
+	for {
+		p := r.wire.Next()
+		if p.Dst == app(3) && p.Flags == header.TCPFlagSyn|header.TCPFlagAck {
+			return
+		}
+		if p.Dst == app(3) {
+			t.Fatalf("the third is told %+v", p)
+		}
+	}
 }

@@ -41,6 +41,7 @@ type Stack struct {
 	cancel    context.CancelCauseFunc
 
 	counters counters
+	halfOpen chan struct{}  // a place for each application that is waited for
 	serving  sync.WaitGroup // goroutines of flows
 	runs     sync.WaitGroup // Run
 
@@ -59,6 +60,7 @@ func New(cfg Config, d Deps) (*Stack, error) {
 	s := &Stack{
 		cfg: cfg, device: d.Device, lookup: d.Lookup, flows: d.Flows, prober: d.Prober,
 		log: d.Log, link: link.New(d.Device), icmpLimit: newICMPLimiter(),
+		halfOpen: make(chan struct{}, maxHalfOpen),
 	}
 	s.link.OnSYN(s.welcome)
 	if s.stack, err = newStack(s.link); err != nil {

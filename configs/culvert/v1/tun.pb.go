@@ -187,7 +187,7 @@ type Tun struct {
 	// What becomes of captured traffic when culvert ends. Default RESTORE.
 	OnExit Tun_OnExit `protobuf:"varint,15,opt,name=on_exit,json=onExit,proto3,enum=culvert.v1.Tun_OnExit" json:"on_exit,omitempty"`
 	// Captured connects that may wait for their far end at once. A SYN above that
-	// is dropped, and the application's TCP repeats it. Default 4096.
+	// is dropped, and the application's TCP repeats it. Default 1536.
 	MaxPendingConnects uint32 `protobuf:"varint,16,opt,name=max_pending_connects,json=maxPendingConnects,proto3" json:"max_pending_connects,omitempty"`
 	// The same for one source address, so that one program cannot use up all.
 	// Default: two thirds of `max_pending_connects`, at least 1.
