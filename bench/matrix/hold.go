@@ -22,7 +22,7 @@ const (
 	holdsWithin = time.Minute
 	// settles is how long flows are idle before they are looked at: pipes that
 	// nobody needs are kept for a moment.
-	settles = 3 * time.Second
+	settles = 6 * time.Second
 )
 
 // footprint is what a subject's processes take.

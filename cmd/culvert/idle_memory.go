@@ -8,7 +8,7 @@ import (
 
 const (
 	// idleLook is how often it is looked whether the process has become idle.
-	idleLook = 5 * time.Second
+	idleLook = 2 * time.Second
 	// idleAllocs is what an idle process allocates between two looks at most,
 	// bytes. Bytes that are moved allocate nothing; flows that come and go do.
 	idleAllocs = 1 << 20
