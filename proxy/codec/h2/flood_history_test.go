@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -84,6 +85,38 @@ func TestEarlyResetsAreReadSlowly(t *testing.T) {
 			r.alive()
 			if took := time.Since(began); took < (resets-burst-1)*pause {
 				t.Errorf("%d early resets took %v", resets, took)
+			}
+		})
+	}
+}
+
+// A client that knows how many streams it may have, and goes on opening more, is
+// thrown out like one that resets them; one that has not seen the limit is not.
+func TestStreamsBeyondAKnownLimit(t *testing.T) {
+	const limit, beyond = 4, 300
+	for _, known := range []bool{true, false} {
+		t.Run(fmt.Sprintf("known %v", known), func(t *testing.T) {
+			cs, stats := newCounts()
+			a, b := socketPair(t)
+			wait := server(t, context.Background(), b, h2.Config{MaxConcurrentStreams: limit, Stats: stats}, echo)
+			r := newRaw(t, a)
+			r.bytes([]byte(http2.ClientPreface))
+			r.ok(r.WriteSettings())
+			if known {
+				r.ok(r.WriteSettingsAck())
+			}
+			for id := uint32(1); id < 2*(limit+beyond); id += 2 {
+				r.connect(id)
+			}
+			if !known {
+				r.alive()
+				return
+			}
+			r.wantGoAway(http2.ErrCodeEnhanceYourCalm)
+			_ = a.Close()
+			_ = wait()
+			if n := cs.get("too_many_premature_resets"); n != 1 {
+				t.Errorf("too_many_premature_resets = %d", n)
 			}
 		})
 	}

@@ -102,10 +102,16 @@ func (c *conn) refuseLocked(err error) error {
 	if err := c.queueProvokedResetLocked(se.StreamID, se.Code); err != nil {
 		return err
 	}
-	if se.Code == http2.ErrCodeRefusedStream {
-		return nil // a client may not know our limit yet
+	if se.Code == http2.ErrCodeRefusedStream && !c.overdrawnLocked() {
+		return nil
 	}
 	return c.flood.overLocked(c.stats, time.Now(), true)
+}
+
+// overdrawnLocked reports a client that opens more streams than it may, and knows
+// it. One that is refused for what its former streams still do does not.
+func (c *conn) overdrawnLocked() bool {
+	return c.peer.acked && len(c.streams) >= c.cfg.MaxConcurrentStreams
 }
 
 // refuseHeaders refuses the stream whose header block has just come.
