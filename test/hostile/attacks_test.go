@@ -41,6 +41,9 @@ func thrownOut() []string { return []string{calmed, hungUpOn} }
 // may have open by default, but for a few.
 func heldStreams() int { return scale.Of(200, 1000) }
 
+// streamLimit is how many streams a client may have open by default.
+const streamLimit = 1024
+
 // Clients that mean well: the measures. Each request is for something else, so
 // that little is known before: about 40 bytes each.
 func ordinaryRequests() attack {
@@ -188,9 +191,12 @@ func holdingAttacks() []attack {
 			},
 		},
 		{
-			name: "streams beyond the limit", ends: []string{borne, calmed, hungUpOn}, counter: "http2.tx_reset",
-			prepare: hello,
-			again:   func(a *attacker) error { _, err := a.connect(); return err },
+			name: "streams beyond the limit", bytes: 24 << 10, ends: thrownOut(), counter: "http2.too_many_premature_resets",
+			prepare: func(a *attacker) error { return errors.Join(hello(a), a.tunnels(streamLimit)) },
+			again: func(a *attacker) error {
+				_, err := a.connect()
+				return errors.Join(err, a.inFlight(256)) // what it makes the victim queue is another attack
+			},
 		},
 	}
 }

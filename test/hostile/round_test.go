@@ -42,15 +42,16 @@ func attackOnce(ctx context.Context, nc net.Conn, k attack) round {
 	if !k.unread {
 		read()
 	}
+	toTheEnd := k.ends[0] != borne // it goes on until it is thrown out
 	err := k.prepare(a)
-	for err == nil && k.again != nil && a.sent+int64(a.out.Buffered()) < k.budget() && ctx.Err() == nil && !a.hasEnded() {
+	for err == nil && k.again != nil && a.sent+int64(a.out.Buffered()) < k.budget() && (toTheEnd || ctx.Err() == nil) && !a.hasEnded() {
 		err = k.again(a)
 	}
 	if err == nil {
 		err = a.out.Flush()
 	}
-	if k.unread && err == nil {
-		err = a.awaitEnd(ctx, k)
+	if k.unread && !toTheEnd && err == nil {
+		<-ctx.Done()
 	}
 	read()
 	if err == nil {
@@ -62,13 +63,14 @@ func attackOnce(ctx context.Context, nc net.Conn, k attack) round {
 }
 
 // awaitEnd waits until the victim has dealt with all it was sent: it hangs up, or
-// it answers a PING. Who holds things, or does not read, waits for ctx.
+// it answers a PING. Who holds things waits for ctx. The connection has a deadline.
 func (a *attacker) awaitEnd(ctx context.Context, k attack) error {
-	over := ctx.Done()
-	if k.ends[0] != borne {
-		over = nil
-	} else if !k.holds && !k.unread {
-		over = nil
+	var over <-chan struct{}
+	switch {
+	case k.ends[0] != borne:
+	case k.holds, k.unread:
+		over = ctx.Done()
+	default:
 		if err := errors.Join(a.WritePing(false, lastPing), a.out.Flush()); err != nil {
 			return err
 		}
