@@ -25,8 +25,11 @@ const (
 // idleTimeout is the patience on idlePorts.
 const idleTimeout = 2 * time.Second
 
-// connectTimeout is what near takes to reach the gateway.
-const connectTimeout = 15 * time.Second
+const (
+	// connectTimeout is what near takes to reach the gateway, over a bad link on a
+	// slow machine; defaultTimeout what it takes when nothing is said.
+	connectTimeout, defaultTimeout = 15 * time.Second, 5 * time.Second
+)
 
 // way is a mode with what the templates ask of it.
 type way struct {
@@ -59,6 +62,7 @@ func (w way) Refused() int { return refusedPorts + w.At }
 type settings struct {
 	Dir, Netns, Gateway, OriginAddress string
 	Ways                               []way
+	ConnectTimeout                     time.Duration
 }
 
 func ways() (all []way) {
@@ -83,9 +87,6 @@ func (s settings) Proxy(w way, to string, impatient bool) proxy {
 	}
 	return p
 }
-
-// ConnectTimeout is near's.
-func (settings) ConnectTimeout() time.Duration { return connectTimeout }
 
 // To is a tcp_proxy to a port of the origin.
 func (s settings) To(w way, port int, impatient bool) proxy {

@@ -38,7 +38,7 @@ func TestLoadEndings(t *testing.T) {
 	need.Long(t)
 	atOnce, restarts := scale.Of(40, 200), scale.Of(1, 20)
 	between := scale.For(2*time.Second, 3*time.Second)
-	w := newWorld(t, badLink)
+	w := newWorld(t, badLink, connectTimeout)
 	o := newOrigin(t, seed, w.unrest, w.listen()...)
 	gateway := w.startGateway()
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -32,7 +33,7 @@ const (
 func TestLoadGatewayVanishes(t *testing.T) {
 	need.Long(t)
 	clean := impair.Link{Delay: 2 * time.Millisecond}
-	w := newWorld(t, clean)
+	w := newWorld(t, clean, scale.For(connectTimeout, defaultTimeout))
 	shared := w.http2()
 	for _, way := range shared {
 		peer.Serve(t, w.originAt(way.At), peer.Echo())
@@ -51,6 +52,7 @@ func TestLoadGatewayVanishes(t *testing.T) {
 	if scale.Full() && slowest.Sub(cut) > noticed+time.Second {
 		t.Errorf("reset after %v, want within %v", slowest.Sub(cut), noticed)
 	}
+	var all []time.Duration
 	for i := range scale.Of(1, 10) {
 		if i > 0 {
 			w.link.Set(impair.Link{Loss: 1})
@@ -60,9 +62,13 @@ func TestLoadGatewayVanishes(t *testing.T) {
 		w.link.Set(clean)
 		took := w.awaitAll(shared)
 		scale.Figure(t, "a new flow of each HTTP/2 mode worked %v after the gateway was back", took.Round(time.Millisecond))
-		if scale.Full() && took > back {
-			t.Errorf("new flows worked %v after the gateway was back, want within %v", took, back)
-		}
+		all = append(all, took)
+	}
+	// All but one in ten: what was under way when the link was cut, a handshake
+	// half done, may be waited for until its time is over.
+	slices.Sort(all)
+	if usual, worst := all[len(all)*9/10-min(1, len(all)/10)], all[len(all)-1]; scale.Full() && (usual > back || worst > defaultTimeout+back) {
+		t.Errorf("new flows worked %v after the gateway was back, once %v; want within %v", usual, worst, back)
 	}
 	tries()
 	w.killGateway(gateway)
@@ -73,7 +79,7 @@ func TestLoadGatewayVanishes(t *testing.T) {
 func TestLoadDeadConnectionsCostNoFlow(t *testing.T) {
 	need.Long(t)
 	clean := impair.Link{Delay: 2 * time.Millisecond}
-	w := newWorld(t, clean)
+	w := newWorld(t, clean, scale.For(connectTimeout, defaultTimeout))
 	for _, way := range w.settings.Ways {
 		peer.Serve(t, w.originAt(way.At), peer.Echo())
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"culvert/test/impair"
 	"culvert/test/need"
@@ -33,8 +34,8 @@ type world struct {
 	unrest                     *unrest
 }
 
-// newWorld starts everything but the gateway.
-func newWorld(t *testing.T, l impair.Link) *world {
+// newWorld starts everything but the gateway, which near takes so long to reach.
+func newWorld(t *testing.T, l impair.Link, timeout time.Duration) *world {
 	t.Helper()
 	need.Root(t)
 	need.TUN(t)
@@ -48,7 +49,7 @@ func newWorld(t *testing.T, l impair.Link) *world {
 	w.origin.Silent("10.9.0.0/24")
 	w.connect(l)
 	w.certificates()
-	w.settings = settings{Dir: w.dir, Netns: w.app.Path(), Gateway: gatewayAddress, OriginAddress: originAddress, Ways: ways()}
+	w.settings = settings{Dir: w.dir, Netns: w.app.Path(), Gateway: gatewayAddress, OriginAddress: originAddress, Ways: ways(), ConnectTimeout: timeout}
 	w.culvert = w.start("near", w.near, render(t, nearTemplate, w.settings))
 	return w
 }
