@@ -21,8 +21,17 @@ const (
 // sendFlow is what we may still send on the connection (RFC 9113 §5.2), and
 // the streams that wait for more. Guarded by conn.mu.
 type sendFlow struct {
-	window int
-	queue  turnList
+	window  int
+	queue   turnList
+	stalled time.Duration // less than a millisecond of it is not counted yet
+}
+
+// stalledLocked counts, in milliseconds, that a stream has waited.
+func (f *sendFlow) stalledLocked(d time.Duration, ms Counter) {
+	f.stalled += d
+	whole := f.stalled.Truncate(time.Millisecond)
+	f.stalled -= whole
+	ms.Add(uint64(whole.Milliseconds()))
 }
 
 // recvFlow is what the peer may still send on the connection, and what has
@@ -60,6 +69,8 @@ func (c *conn) takeCredit(st *stream, want int) (int, error) {
 // waitToSend waits for anything that may change what st may send. With a flush
 // timeout the wait is bounded, and the stream reset at its end.
 func (st *stream) waitToSend() {
+	began := time.Now()
+	defer func() { st.c.send.stalledLocked(time.Since(began), st.c.stats.TxStall) }()
 	d := st.c.cfg.FlushTimeout
 	if d == 0 {
 		st.writable.Wait()

@@ -213,13 +213,18 @@ type counts map[string]*count
 
 type count struct{ n atomic.Int64 }
 
-func (c *count) Inc()        { c.n.Add(1) }
-func (c *count) Add(d int64) { c.n.Add(d) }
+func (c *count) Inc()         { c.n.Add(1) }
+func (c *count) Add(d uint64) { c.n.Add(int64(d)) }
+
+// level is a count that also goes down.
+type level struct{ *count }
+
+func (l level) Add(d int64) { l.n.Add(d) }
 
 func newCounts() (counts, *h2.Stats) {
 	m := counts{}
 	get := func(name string) *count { m[name] = new(count); return m[name] }
-	return m, h2.NewStats(get, get)
+	return m, h2.NewStats(get, func(name string) level { return level{get(name)} })
 }
 
 func (c counts) get(name string) int64 { return c[name].n.Load() }

@@ -1,18 +1,23 @@
 package h2
 
-// Counter counts events, from any goroutine.
-type Counter interface{ Inc() }
+// Counter counts events, or sums up what they took, from any goroutine.
+type Counter interface {
+	Inc()
+	Add(n uint64)
+}
 
 // Gauge is a number that goes up and down, from any goroutine.
 type Gauge interface{ Add(delta int64) }
 
 // Stats are the codec's statistics, shared by all connections of a listener or
-// cluster. The names are Envoy's http2.*; every field must be set.
+// cluster. The names are Envoy's http2.*, but for TxStall: the milliseconds that
+// streams have waited for the peer's flow control, each wait counted when it is
+// over. Every field must be set.
 type Stats struct {
 	GoawaySent, HeaderOverflow, HeadersNoStream,
 	EmptyFramesFlood, PriorityFlood, WindowUpdateFlood, ControlFlood, OutboundFlood,
 	PrematureResets, KeepaliveTimeout, MessagingError,
-	RxReset, TxReset, RefusedErrors, Trailers, FlushTimeout Counter
+	RxReset, TxReset, RefusedErrors, Trailers, FlushTimeout, TxStall Counter
 
 	StreamsActive Gauge
 }
@@ -37,17 +42,22 @@ func NewStats[C Counter, G Gauge](counter func(name string) C, gauge func(name s
 		RefusedErrors:     counter("stream_refused_errors"),
 		Trailers:          counter("trailers"),
 		FlushTimeout:      counter("tx_flush_timeout"),
+		TxStall:           counter("tx_stall_ms"),
 		StreamsActive:     gauge("streams_active"),
 	}
 }
 
-// nothing counts nothing.
-type nothing struct{}
+// uncounted and unmeasured are statistics that nobody wants.
+type (
+	uncounted  struct{}
+	unmeasured struct{}
+)
 
-func (nothing) Inc()      {}
-func (nothing) Add(int64) {}
+func (uncounted) Inc()       {}
+func (uncounted) Add(uint64) {}
+
+func (unmeasured) Add(int64) {}
 
 func noStats() *Stats {
-	none := func(string) nothing { return nothing{} }
-	return NewStats(none, none)
+	return NewStats(func(string) uncounted { return uncounted{} }, func(string) unmeasured { return unmeasured{} })
 }

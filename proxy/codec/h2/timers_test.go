@@ -277,6 +277,9 @@ func TestFB55FlushTimeout(t *testing.T) {
 		if n := cs.get("tx_flush_timeout"); n != 1 {
 			t.Errorf("tx_flush_timeout = %d", n)
 		}
+		if ms := cs.get("tx_stall_ms"); ms != time.Minute.Milliseconds() {
+			t.Errorf("tx_stall_ms = %d, want the minute", ms)
+		}
 		expectReset(t, st)
 	})
 }
