@@ -56,7 +56,7 @@ func ThisMachine(culvert string, peers []Peer) Machine {
 	}
 	add("processor", fmt.Sprintf("%s, %d used", field("/proc/cpuinfo", "model name"), runtime.NumCPU()))
 	add("memory", field("/proc/meminfo", "MemTotal"))
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // left out if it is not there
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")               // left out if it is not there
 	release, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-") // what a builder adds says nothing to others
 	add("Linux", release)
 	add("Go", runtime.Version())
