@@ -152,14 +152,17 @@
 //	proxy/network/relay_half.go: relay.run, half.ended
 //	proxy/network/relay_path.go: choosePath
 //	proxy/network/splice_linux.go: splicePath.move
-//	netstack/conn_chunk.go: conn.ReadChunk, conn.WriteChunk
-//	proxy/codec/h2/stream.go: stream.ReadChunk, stream.WriteChunk
+//	netstack/conn_chunk.go: conn.PollChunk, conn.WriteChunk
+//	proxy/codec/h2/stream.go: stream.PollChunk, stream.WriteChunk
 //	proxy/hcm/far_half.go: exchange.relayTunnel
 //
 // Relay is the only place that moves, counts, times and ends a flow; here and
 // at the far end it is the same function. Between kernel sockets bytes stay in
-// the kernel; everywhere else they go in chunks that change hands. An end of one direction is passed on
-// while the other flows; a reset is passed on as a reset.
+// the kernel; everywhere else they go in chunks that change hands. Where the
+// source is the stack's or a stream of HTTP/2, nobody waits for it: it calls when
+// there is something to move, and an idle captured flow is one goroutine. An end
+// of one direction is passed on while the other flows; a reset is passed on as a
+// reset.
 //
 // # 8. What can be seen of it
 //

@@ -107,8 +107,3 @@ type ChunkPoller interface {
 // ChunkWriter is an end that takes chunks: WriteChunk owns c from the call on,
 // also on error, and returns when its bytes are handed to the transport.
 type ChunkWriter interface{ WriteChunk(c *Chunk) error }
-
-// SendQueue is an end that knows how many bytes it has not seen acknowledged
-// by its peer. Relay waits for it before it passes a reset on, so that what was
-// sent before a reset arrives before it.
-type SendQueue interface{ Unsent() int }

@@ -60,6 +60,17 @@ type HandlerLookup func(name string) (Handler, bool)
 // beneath, so that a wrapper does not cost the fast path.
 type Unwrapper interface{ Unwrap() Conn }
 
-// Beneath finds a T in c or beneath the observers around it, as Relay does; for
-// a wrapper that moves bytes itself, and counts them.
-func Beneath[T any](c Conn) (T, bool) { return unwrapTo[T](c) }
+// Beneath finds a T in c or beneath the observers around it.
+func Beneath[T any](c Conn) (T, bool) {
+	for {
+		if t, ok := c.(T); ok {
+			return t, true
+		}
+		u, ok := c.(Unwrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		c = u.Unwrap()
+	}
+}

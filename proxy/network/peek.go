@@ -43,7 +43,7 @@ func (p *Peek) Socket() (syscall.RawConn, bool) {
 	ok := false
 	switch {
 	case p.conn != nil:
-		s, ok = unwrapTo[syscall.Conn](p.conn)
+		s, ok = Beneath[syscall.Conn](p.conn)
 	default:
 		s, ok = p.flow.(syscall.Conn)
 	}
@@ -172,7 +172,7 @@ func (c *peekedConn) took(n int) {
 // ReadChunk implements ChunkReader, also where the connection beneath does not.
 func (c *peekedConn) ReadChunk() (*Chunk, error) {
 	if len(c.ahead) == 0 && c.err == nil {
-		if r, ok := unwrapTo[ChunkReader](c.Conn); ok {
+		if r, ok := Beneath[ChunkReader](c.Conn); ok {
 			return r.ReadChunk()
 		}
 	}
@@ -191,7 +191,7 @@ func (c *peekedConn) ReadChunk() (*Chunk, error) {
 
 // WriteChunk implements ChunkWriter.
 func (c *peekedConn) WriteChunk(chunk *Chunk) error {
-	if w, ok := unwrapTo[ChunkWriter](c.Conn); ok {
+	if w, ok := Beneath[ChunkWriter](c.Conn); ok {
 		return w.WriteChunk(chunk)
 	}
 	defer chunk.Release()
@@ -200,12 +200,7 @@ func (c *peekedConn) WriteChunk(chunk *Chunk) error {
 }
 
 // Unsent implements SendQueue; 0 where the connection beneath cannot say.
-func (c *peekedConn) Unsent() int {
-	if q, ok := unwrapTo[SendQueue](c.Conn); ok {
-		return q.Unsent()
-	}
-	return 0
-}
+func (c *peekedConn) Unsent() int { return Unsent(c.Conn) }
 
 // Unwrap is the connection beneath once nothing read ahead is left. Before, it
 // is the same bytes without a way around them.

@@ -85,10 +85,10 @@ func TestPeekedConnUnwrapsWhenDrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn, _ := p.Conn()
-	if _, ok := unwrapTo[*Socket](conn); ok {
+	if _, ok := Beneath[*Socket](conn); ok {
 		t.Error("the socket can be reached around what was read ahead")
 	}
-	r, ok := unwrapTo[ChunkReader](conn)
+	r, ok := Beneath[ChunkReader](conn)
 	if !ok {
 		t.Fatal("no ChunkReader")
 	}
@@ -97,10 +97,10 @@ func TestPeekedConnUnwrapsWhenDrained(t *testing.T) {
 		t.Fatalf("%v, %v", chunk, err)
 	}
 	chunk.Release()
-	if _, ok := unwrapTo[*Socket](conn); !ok {
+	if _, ok := Beneath[*Socket](conn); !ok {
 		t.Error("drained, and the socket cannot be reached")
 	}
-	if _, ok := unwrapTo[ChunkWriter](conn); !ok {
+	if _, ok := Beneath[ChunkWriter](conn); !ok {
 		t.Error("no ChunkWriter")
 	}
 }

@@ -170,7 +170,7 @@ func (r *relay) isAborted() bool {
 // were sent before a reset.
 func (r *relay) abortBehind(s *side, cause error) {
 	if IsReset(cause) {
-		waitSent(s.Conn, r.isAborted)
+		AwaitSent(s.Conn, sentWait, r.isAborted)
 	}
 	r.abort(cause)
 }
@@ -205,35 +205,6 @@ func (r *relay) finish() RelayResult {
 
 // sentWait bounds how long a reset waits behind the bytes sent before it.
 const sentWait = 2 * time.Second
-
-// waitSent waits until dst's peer has acknowledged what was written, so that a
-// reset does not overtake it.
-func waitSent(dst Conn, stop func() bool) {
-	q, ok := unwrapTo[SendQueue](dst)
-	if !ok {
-		return
-	}
-	pause := 100 * time.Microsecond
-	for deadline := time.Now().Add(sentWait); q.Unsent() > 0 && time.Now().Before(deadline) && !stop(); {
-		time.Sleep(pause) // no event tells of an empty queue on every end
-		pause = min(2*pause, 10*time.Millisecond)
-	}
-}
-
-// unwrapTo finds a T beneath the observers around c.
-func unwrapTo[T any](c Conn) (T, bool) {
-	for {
-		if t, ok := c.(T); ok {
-			return t, true
-		}
-		u, ok := c.(Unwrapper)
-		if !ok {
-			var none T
-			return none, false
-		}
-		c = u.Unwrap()
-	}
-}
 
 // CopyStream moves src to dst through a pooled buffer until EOF, for ends that
 // are not both Conns. It returns the bytes moved.

@@ -17,8 +17,8 @@ func choosePath(src, dst Conn) path {
 	if p := newSplicePath(src, dst); p != nil {
 		return p
 	}
-	r, canRead := unwrapTo[ChunkReader](src)
-	w, canWrite := unwrapTo[ChunkWriter](dst)
+	r, canRead := Beneath[ChunkReader](src)
+	w, canWrite := Beneath[ChunkWriter](dst)
 	switch {
 	case canRead && canWrite:
 		if p, ok := r.(ChunkPoller); ok {

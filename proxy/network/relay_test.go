@@ -266,7 +266,7 @@ func TestRelayResetAfterBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, _ := NewSocket(r.origin)
-			waitSent(s, func() bool { return false }) // our own RST must not overtake our bytes
+			AwaitSent(s, sentWait, nil) // our own RST must not overtake our bytes
 			s.Abort(nil)
 			if n := <-got; n != size || !IsReset(readErr) {
 				t.Errorf("app got %d bytes and %v, want %d and a reset", n, readErr, size)
@@ -291,7 +291,7 @@ func TestRelayResetWhileBeingSentTo(t *testing.T) {
 					t.Fatal(err)
 				}
 				s, _ := NewSocket(r.origin)
-				waitSent(s, func() bool { return false })
+				AwaitSent(s, sentWait, nil)
 				s.Abort(nil)
 				app, _ := NewSocket(r.app) // the kernel may tell our writer of the reset
 				_, n, err := digest(app)

@@ -60,19 +60,12 @@ func (r *relay) soonerLocked(wait time.Duration) time.Duration {
 // moved since it was last asked. A write that is slow to be taken counts when it
 // has been, which may be long after the peer has begun to read it.
 func (r *relay) stirsLocked() bool {
-	unsent := unsentOf(r.down.Conn) + unsentOf(r.up.Conn)
+	unsent := Unsent(r.down.Conn) + Unsent(r.up.Conn)
 	touched := r.opt.Meter.active.Load()
 	before, wasTouched := r.unsent, r.touched
 	r.unsent, r.touched = unsent, touched
 	// More of it is no news where what made it more has been counted.
 	return unsent < before || unsent > before && touched == wasTouched
-}
-
-func unsentOf(c Conn) int {
-	if q, ok := unwrapTo[SendQueue](c); ok {
-		return q.Unsent()
-	}
-	return 0
 }
 
 // untilLocked is the time until the nearest bound and its error; 0 if there is

@@ -18,11 +18,11 @@ func (p *splicePath) name() string { return "splice" }
 
 // newSplicePath is nil unless both ends are TCP sockets of the kernel.
 func newSplicePath(src, dst Conn) path {
-	s, ok := unwrapTo[*Socket](src)
+	s, ok := Beneath[*Socket](src)
 	if !ok || !s.tcp {
 		return nil
 	}
-	d, ok := unwrapTo[*Socket](dst)
+	d, ok := Beneath[*Socket](dst)
 	if !ok || !d.tcp {
 		return nil
 	}

@@ -187,12 +187,7 @@ func (c *tlsConn) writeError(err error) error {
 
 // Unsent is the number of encrypted bytes the peer has not acknowledged; 0 if
 // the connection beneath cannot say.
-func (c *tlsConn) Unsent() int {
-	if q, ok := find[network.SendQueue](c.raw); ok {
-		return q.Unsent()
-	}
-	return 0
-}
+func (c *tlsConn) Unsent() int { return network.Unsent(c.raw) }
 
 func (c *tlsConn) LocalAddr() net.Addr                { return c.raw.LocalAddr() }
 func (c *tlsConn) RemoteAddr() net.Addr               { return c.raw.RemoteAddr() }

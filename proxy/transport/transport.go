@@ -175,23 +175,8 @@ func unknown(ts *corev3.TransportSocket, fix string) error {
 // ConnTLS is the TLS state of a connection, nil without TLS. It looks through
 // observers.
 func ConnTLS(c network.Conn) *tls.ConnectionState {
-	if t, ok := find[*tlsConn](c); ok {
+	if t, ok := network.Beneath[*tlsConn](c); ok {
 		return t.state
 	}
 	return nil
-}
-
-// find looks for a T beneath the observers around c.
-func find[T any](c network.Conn) (T, bool) {
-	for {
-		if t, ok := c.(T); ok {
-			return t, true
-		}
-		u, ok := c.(network.Unwrapper)
-		if !ok {
-			var none T
-			return none, false
-		}
-		c = u.Unwrap()
-	}
 }

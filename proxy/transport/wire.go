@@ -41,7 +41,7 @@ type wire struct {
 
 func newWire(c network.Conn) *wire {
 	w := &wire{raw: c}
-	w.chunks, _ = find[network.ChunkReader](c)
+	w.chunks, _ = network.Beneath[network.ChunkReader](c)
 	return w
 }
 

@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
-	"culvert/test/leak"
 	"culvert/test/program"
 )
 
@@ -25,32 +23,10 @@ func TestMain(m *testing.M) {
 		os.Exit(application(os.Args[2]))
 	}
 	flag.Parse()
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	before := leak.Open()
-	dir, err := os.MkdirTemp("", "culvert-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if binary, err = program.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	if !given("test.parallel") {
 		_ = flag.Set("test.parallel", atOnce) // a flag that exists, a number
 	}
-	code := m.Run()
-	if code == 0 {
-		if err := leak.Check(before); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			return 1
-		}
-	}
-	return code
+	os.Exit(program.RunTests(m, &binary))
 }
 
 // given reports whether the command line has a flag.

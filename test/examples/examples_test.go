@@ -109,7 +109,7 @@ func environment(dir string) (env []string) {
 			env = append(env, v)
 		}
 	}
-	return append(env, "PATH="+bin+":"+os.Getenv("PATH"), "TMPDIR="+dir)
+	return append(env, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "TMPDIR="+dir)
 }
 
 func logsIn(t *testing.T, dir string) string {

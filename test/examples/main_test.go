@@ -1,39 +1,13 @@
 package examples
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
-	"culvert/test/leak"
 	"culvert/test/program"
 )
 
-// bin is the directory of the culvert under test. Written once, before the first
-// test.
-var bin string
+// binary is the culvert under test. Written once, before the first test.
+var binary string
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	before := leak.Open()
-	dir, err := os.MkdirTemp("", "culvert-examples-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if _, err := program.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	code := m.Run()
-	if code == 0 {
-		if err := leak.Check(before); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			return 1
-		}
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(program.RunTests(m, &binary)) }

@@ -2,11 +2,9 @@ package scarcity
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
-	"culvert/test/leak"
 	"culvert/test/program"
 )
 
@@ -29,30 +27,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	flag.Parse()
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
 	if testing.Short() {
-		return m.Run() // nothing here is short, and nothing needs the binary
+		os.Exit(m.Run()) // nothing here is short, and nothing needs the binary
 	}
-	before := leak.Open()
-	dir, err := os.MkdirTemp("", "culvert-scarcity-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if binary, err = program.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if code == 0 {
-		if err := leak.Check(before); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			return 1
-		}
-	}
-	return code
+	os.Exit(program.RunTests(m, &binary))
 }

@@ -64,7 +64,7 @@ func (cc *ClientConn) Run(ctx context.Context) error {
 	}
 	if cc.parting {
 		cc.mu.Unlock()
-		cc.awaitSent()
+		network.AwaitSent(cc.nc, sentWait, nil)
 		cc.mu.Lock()
 		cc.endLocked()
 	}
@@ -118,7 +118,7 @@ func (cc *ClientConn) partLocked(err error) {
 	if cc.closed {
 		return
 	}
-	if cc.unsent() == 0 {
+	if network.Unsent(cc.nc) == 0 {
 		cc.closeLocked(err)
 		return
 	}
@@ -130,24 +130,6 @@ func (cc *ClientConn) partLocked(err error) {
 // sentWait is how long a server may take to acknowledge what was sent before
 // the connection is ended nevertheless.
 const sentWait = 10 * time.Second
-
-// awaitSent waits until the server has all.
-func (cc *ClientConn) awaitSent() {
-	pause := time.Millisecond
-	for deadline := time.Now().Add(sentWait); cc.unsent() > 0 && time.Now().Before(deadline); {
-		time.Sleep(pause) // no event tells of an empty queue
-		pause = min(2*pause, 20*time.Millisecond)
-	}
-}
-
-// unsent is what the server has not acknowledged; 0 where the connection cannot
-// tell.
-func (cc *ClientConn) unsent() int {
-	if q, ok := find[network.SendQueue](cc.nc); ok {
-		return q.Unsent()
-	}
-	return 0
-}
 
 // Close ends the connection and its exchange at once; cause is in the chain of
 // what it is told. It does not wait.

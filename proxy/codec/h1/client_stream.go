@@ -148,7 +148,7 @@ func (s *clientStream) Reset(code codec.Code, cause error) {
 
 // withdraw is Reset without an effect on the connection, if that may wait.
 func (s *clientStream) withdraw(cause error) bool {
-	if !s.behind || !s.head.Repeatable || s.cc.unsent() == 0 {
+	if !s.behind || !s.head.Repeatable || network.Unsent(s.cc.nc) == 0 {
 		return false
 	}
 	s.mu.Lock()

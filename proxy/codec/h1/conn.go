@@ -90,7 +90,7 @@ const maxSpare = 4 << 10
 
 func (s *sink) init(c network.Conn) {
 	s.dst = c
-	if sock, ok := find[*network.Socket](c); ok {
+	if sock, ok := network.Beneath[*network.Socket](c); ok {
 		s.raw = sock.Conn
 	}
 }

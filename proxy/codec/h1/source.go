@@ -29,23 +29,8 @@ type source struct {
 
 func (s *source) init(c network.Conn) {
 	s.conn, s.size = c, network.ChunkSmall
-	s.chunks, _ = find[network.ChunkReader](c)
+	s.chunks, _ = network.Beneath[network.ChunkReader](c)
 	s.turn.L = &s.mu
-}
-
-// find is the T among c and what it unwraps to.
-func find[T any](c network.Conn) (T, bool) {
-	for {
-		if t, ok := c.(T); ok {
-			return t, true
-		}
-		u, ok := c.(network.Unwrapper)
-		if !ok {
-			var none T
-			return none, false
-		}
-		c = u.Unwrap()
-	}
 }
 
 // view waits until there are bytes and returns them, valid until the next

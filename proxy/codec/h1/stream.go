@@ -95,12 +95,7 @@ func (st *stream) payloadFollows() {
 
 // Unsent is what the peer has not acknowledged; 0 where the connection cannot
 // tell.
-func (st *stream) Unsent() int {
-	if q, ok := find[network.SendQueue](st.c.nc); ok {
-		return q.Unsent()
-	}
-	return 0
-}
+func (st *stream) Unsent() int { return network.Unsent(st.c.nc) }
 
 // Read returns what has arrived of the body or the payload, io.EOF at its end,
 // or why there is no more. A tunnel's payload is nobody's before the answer.
