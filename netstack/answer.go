@@ -6,6 +6,7 @@ import (
 
 	"culvert/proxy/network"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -77,9 +78,19 @@ func (g *gate) answeredLocked(f *flow) {
 		return
 	}
 	f.placeGiven = true
-	g.pending--
-	src := f.entry.id.RemoteAddress
-	if g.bySource[src]--; g.bySource[src] == 0 {
+	g.leaveLocked(f.entry.id.RemoteAddress, connects{all: 1, opening: 1})
+	g.openLocked()
+}
+
+// leaveLocked gives back places of a source.
+func (g *gate) leaveLocked(src tcpip.Address, n connects) {
+	g.pending.all -= n.all
+	g.pending.opening -= n.opening
+	left := g.bySource[src]
+	left.all -= n.all
+	left.opening -= n.opening
+	g.bySource[src] = left
+	if left.all == 0 {
 		delete(g.bySource, src)
 	}
 }
@@ -106,6 +117,12 @@ func (g *gate) removeLocked(e *entry) {
 	if e.syn != nil {
 		e.syn.DecRef()
 		e.syn = nil
+	}
+	if e.state == stateWaiting {
+		g.leaveLocked(e.id.RemoteAddress, connects{all: 1})
+		if e.place != nil {
+			g.backlog.remove(e)
+		}
 	}
 	if e.place != nil {
 		g.told.Remove(e.place) // each list ignores elements of the other
@@ -137,6 +154,6 @@ func (g *gate) clear() {
 func (g *gate) gauges(s *Stats) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Flows, s.Pending = uint64(g.flows), uint64(g.pending)
+	s.Flows, s.Pending = uint64(g.flows), uint64(g.pending.all)
 	s.SilentRemembered, s.ToldRemembered = uint64(g.silent.Len()), uint64(g.told.Len())
 }

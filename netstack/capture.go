@@ -28,19 +28,29 @@ type gate struct {
 	mu       sync.Mutex
 	closed   bool // no new flows
 	entries  map[stack.TransportEndpointID]*entry
-	flows    int                   // goroutines that serve
-	pending  int                   // of them, not yet answered
-	bySource map[tcpip.Address]int // the same by source address
-	silent   *list.List            // of *entry, the one touched longest ago first
-	told     *list.List            // the same
+	flows    int // goroutines that serve
+	pending  connects
+	bySource map[tcpip.Address]connects // of pending, which have that source address
+	backlog  backlog
+	silent   *list.List // of *entry, the one touched longest ago first
+	told     *list.List // the same
 }
 
-type limits struct{ pending, perSource, flows, silent, told int }
+// connects are counts of those that are not answered yet.
+type connects struct {
+	all     int
+	opening int // of all, those that a goroutine serves; the others wait
+}
+
+// limits are how much there may be of what is counted. Of opening ones a source
+// may have the share that perSource is of pending.
+type limits struct{ pending, perSource, opening, flows, silent, told int }
 
 type entryState uint8
 
 const (
-	statePending   entryState = iota // its flow is being served
+	stateWaiting   entryState = iota // it has no flow yet
+	statePending                     // its flow is being served
 	stateAccepting                   // the SYN-ACK is on its way; an endpoint takes over
 	stateTold                        // refused; a retransmission is told again
 	stateSilent                      // refused in silence; a retransmission is swallowed
@@ -53,11 +63,11 @@ type entry struct {
 	isn uint32
 
 	state   entryState
-	flow    *flow               // until the verdict
+	flow    *flow               // from statePending until the verdict
 	verdict network.Verdict     // of stateTold
 	syn     *stack.PacketBuffer // owned; nil once the flow is answered or gone
 	expires time.Time           // of stateTold and stateSilent
-	place   *list.Element       // in gate.silent or gate.told
+	place   *list.Element       // in gate.backlog, gate.silent or gate.told
 	// handshake gets the endpoint, in stateAccepting.
 	handshake *handshake
 }
@@ -67,11 +77,11 @@ func newGate(s *Stack) *gate {
 		stack: s, now: time.Now,
 		limit: limits{
 			pending: s.cfg.MaxPendingConnects, perSource: s.cfg.MaxPendingPerSource,
-			flows: s.cfg.MaxFlows, silent: maxSilent, told: maxTold,
+			opening: maxOpening, flows: s.cfg.MaxFlows, silent: maxSilent, told: maxTold,
 		},
 		entries:  make(map[stack.TransportEndpointID]*entry),
-		bySource: make(map[tcpip.Address]int),
-		silent:   list.New(), told: list.New(),
+		bySource: make(map[tcpip.Address]connects),
+		backlog:  newBacklog(), silent: list.New(), told: list.New(),
 	}
 }
 
@@ -139,15 +149,13 @@ func (g *gate) syn(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBu
 		g.stack.counters.synBusy.Add(1)
 		return
 	}
-	f, refused := g.admitLocked(id, isn, pkt)
+	refused := g.admitLocked(id, isn, pkt)
 	g.mu.Unlock()
 	if superseded != nil {
 		g.stack.counters.canceledSuperseded.Add(1)
 		superseded.cancel(errSuperseded)
 	}
-	if f != nil {
-		go f.serve() // ends with its handler; Stack.serving awaits it
-	} else if refused != nil {
+	if refused != nil {
 		g.stack.sendVerdict(network.VerdictFor(refused), pkt)
 	}
 }
@@ -182,32 +190,56 @@ func (g *gate) supersedeLocked(id stack.TransportEndpointID) (old *flow, busy bo
 	return old, false
 }
 
-// admitLocked makes the entry and the flow of a new connect. Neither flow nor
-// error: the SYN is dropped.
-func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) (*flow, error) {
+// admitLocked makes the entry of a new connect. Without entry or error the SYN is
+// dropped.
+func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBuffer) error {
 	c := &g.stack.counters
+	src := g.bySource[id.RemoteAddress]
 	switch {
 	case g.closed:
 		c.unwanted.Add(1)
-		return nil, errDraining
-	case g.flows >= g.limit.flows:
+		return errDraining
+	case g.flows+g.backlog.n >= g.limit.flows:
 		c.overLimit.Add(1)
-		return nil, errTooManyFlows
-	case g.pending >= g.limit.pending:
+		return errTooManyFlows
+	case g.pending.all >= g.limit.pending:
 		c.synPending.Add(1)
-		return nil, nil
-	case g.bySource[id.RemoteAddress] >= g.limit.perSource:
+		return nil
+	case src.all >= g.limit.perSource:
 		c.synSource.Add(1)
-		return nil, nil
+		return nil
 	}
 	e := &entry{id: id, isn: isn, syn: keep(pkt)}
-	e.flow = newFlow(g.stack, e)
 	g.entries[id] = e
-	g.flows++
-	g.pending++
-	g.bySource[id.RemoteAddress]++
-	g.stack.serving.Add(1) // under mu and before closed is set, so before any Wait
-	return e.flow, nil
+	g.pending.all++
+	src.all++
+	g.bySource[id.RemoteAddress] = src
+	g.backlog.push(e)
+	g.openLocked()
+	return nil
+}
+
+// openLocked serves connects that wait, as many as may be opened at once.
+func (g *gate) openLocked() {
+	for g.pending.opening < g.limit.opening {
+		e := g.backlog.next(g.mayOpenLocked)
+		if e == nil {
+			return
+		}
+		src := g.bySource[e.id.RemoteAddress]
+		src.opening++
+		g.bySource[e.id.RemoteAddress] = src
+		g.pending.opening++
+		g.flows++
+		e.state, e.flow = statePending, newFlow(g.stack, e)
+		g.stack.serving.Add(1) // under mu and before closed is set, so before any Wait
+		go e.flow.serve()      // ends with its handler; Stack.serving awaits it
+	}
+}
+
+// mayOpenLocked leaves others room to open something.
+func (g *gate) mayOpenLocked(src tcpip.Address) bool {
+	return g.bySource[src].opening*g.limit.pending < g.limit.perSource*g.limit.opening
 }
 
 // keep makes a copy of the SYN that holds no more than its headers: payload of
@@ -226,7 +258,7 @@ func keep(pkt *stack.PacketBuffer) *stack.PacketBuffer {
 func (g *gate) reset(id stack.TransportEndpointID, seq uint32) {
 	g.mu.Lock()
 	e := g.entries[id]
-	if e == nil || e.state != statePending || seq != e.isn+1 {
+	if e == nil || e.state > statePending || seq != e.isn+1 {
 		g.mu.Unlock()
 		return
 	}
@@ -234,7 +266,9 @@ func (g *gate) reset(id stack.TransportEndpointID, seq uint32) {
 	f := e.flow
 	g.mu.Unlock()
 	g.stack.counters.canceledReset.Add(1)
-	f.cancel(errApplicationReset)
+	if f != nil {
+		f.cancel(errApplicationReset)
+	}
 }
 
 // gone cancels a pending connect whose application is no longer there.
@@ -269,12 +303,25 @@ func (g *gate) probePending() {
 	}
 }
 
-// close refuses new connects from now on.
+// close refuses new connects from now on, and those that wait.
 func (g *gate) close() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.closed = true
+	var waiting []*stack.PacketBuffer
+	for e := g.backlog.next(anySource); e != nil; e = g.backlog.next(anySource) {
+		waiting = append(waiting, e.syn)
+		e.syn = nil
+		g.removeLocked(e)
+	}
+	g.mu.Unlock()
+	for _, syn := range waiting {
+		g.stack.counters.unwanted.Add(1)
+		g.stack.sendVerdict(network.VerdictFor(errDraining), syn)
+		syn.DecRef()
+	}
 }
+
+func anySource(tcpip.Address) bool { return true }
 
 // welcome is asked of each SYN before gVisor handles it.
 func (s *Stack) welcome(id stack.TransportEndpointID) bool {
@@ -290,7 +337,7 @@ func (s *Stack) welcome(id stack.TransportEndpointID) bool {
 func (g *gate) full(id stack.TransportEndpointID) bool {
 	g.mu.Lock()
 	known := g.entries[id] != nil
-	full := g.pending >= g.limit.pending && g.flows < g.limit.flows && !g.closed && !known
+	full := g.pending.all >= g.limit.pending && g.flows+g.backlog.n < g.limit.flows && !g.closed && !known
 	g.mu.Unlock()
 	if full {
 		g.stack.counters.synSeen.Add(1)

@@ -13,7 +13,7 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultMaxPendingConnects = 1536
+	DefaultMaxPendingConnects = 4096
 	DefaultMaxFlows           = 50000
 )
 
@@ -34,6 +34,9 @@ const (
 	// watchEvery is how often pending applications are looked for and old
 	// verdicts are forgotten.
 	watchEvery = time.Second
+	// stillThere is how long an application that was seen is taken to be there:
+	// to ask is two system calls, a tenth of what a connect costs.
+	stillThere = 100 * time.Millisecond
 )
 
 // Config is what a stack captures and how much of it at a time. Zero limits are
@@ -57,7 +60,7 @@ type Config struct {
 	// MaxPendingConnects bounds the flows not yet answered; a SYN beyond it is
 	// dropped, to be retransmitted.
 	MaxPendingConnects int
-	// MaxPendingPerSource is the same for each source address; 0: two thirds.
+	// MaxPendingPerSource is the same for each source address; 0: three quarters.
 	MaxPendingPerSource int
 	// MaxFlows bounds all flows; a SYN beyond it is told net unreachable.
 	MaxFlows int
@@ -68,7 +71,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxPendingConnects = DefaultMaxPendingConnects
 	}
 	if c.MaxPendingPerSource == 0 {
-		c.MaxPendingPerSource = max(1, c.MaxPendingConnects*2/3)
+		c.MaxPendingPerSource = max(1, c.MaxPendingConnects*3/4)
 	}
 	if c.MaxFlows == 0 {
 		c.MaxFlows = DefaultMaxFlows

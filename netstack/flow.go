@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"culvert/proxy/network"
 )
@@ -40,6 +41,7 @@ type flow struct {
 	placeGiven bool // guarded by gate.mu
 
 	// owned by serve
+	looked   time.Time // when the application was looked for, at first
 	conn     *conn
 	rejected bool
 	lost     error // why Accept failed
@@ -129,7 +131,7 @@ func (f *flow) Accept(ctx context.Context) (network.Conn, error) {
 	case f.rejected:
 		return nil, errors.New("accept: flow was rejected")
 	}
-	f.probe()
+	f.probeAgain()
 	c, err := f.stack.handshake(ctx, f)
 	if err != nil {
 		f.lost = fmt.Errorf("accept %s: %w", f.info.RemoteAddress, err)
@@ -148,7 +150,7 @@ func (f *flow) Reject(cause error) {
 		return
 	}
 	f.rejected = true
-	f.probe()
+	f.probeAgain()
 	v := network.VerdictFor(cause)
 	if syn, ok := f.stack.gate.reject(f.entry, v); ok {
 		f.stack.counters.verdicts[v].Add(1)
@@ -167,8 +169,17 @@ func (f *flow) Reject(cause error) {
 // firstProbe finds out whether the application can be watched. It is one that
 // cannot if its socket is not found: it may be on another machine.
 func (f *flow) firstProbe() {
+	f.looked = f.stack.gate.now()
 	if p := f.stack.prober; p != nil && f.probeWith(p) == LivenessAlive {
 		f.seen.Store(true)
+	}
+}
+
+// probeAgain is probe before the application is told something, unless it was
+// there just now. One that has gone since answers with RST.
+func (f *flow) probeAgain() {
+	if f.stack.gate.now().Sub(f.looked) >= stillThere {
+		f.probe()
 	}
 }
 

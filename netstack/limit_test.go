@@ -20,7 +20,7 @@ func TestLimits(t *testing.T) {
 	dst := families()[0].dst
 	t.Run("pending", func(t *testing.T) {
 		r := newRig(t, func(c *Config, _ *Deps) { c.MaxPendingConnects = 6 })
-		for i := range uint16(5) { // one source gets two thirds
+		for i := range uint16(5) { // one source gets three quarters
 			r.send(netstacktest.SYN(from(2, 1000+i), dst, isn))
 		}
 		for i := range uint16(3) {

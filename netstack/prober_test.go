@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"culvert/netstack/netstacktest"
 	"culvert/proxy/network"
@@ -49,10 +50,13 @@ func TestGivingUp(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			state.Store(uint32(c.first))
 			r := newRig(t, func(_ *Config, d *Deps) { d.Prober = prober })
+			var later atomic.Int64
+			r.stack.gate.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 			e := families()[0]
 			r.send(netstacktest.SYN(e.src, e.dst, isn))
 			a := r.arrive()
 			state.Store(uint32(c.then))
+			later.Store(int64(stillThere))
 			c.do(t, r, a)
 		})
 	}

@@ -187,10 +187,10 @@ type Tun struct {
 	// What becomes of captured traffic when culvert ends. Default RESTORE.
 	OnExit Tun_OnExit `protobuf:"varint,15,opt,name=on_exit,json=onExit,proto3,enum=culvert.v1.Tun_OnExit" json:"on_exit,omitempty"`
 	// Captured connects that may wait for their far end at once. A SYN above that
-	// is dropped, and the application's TCP repeats it. Default 1536.
+	// is dropped, and the application's TCP repeats it. Default 4096.
 	MaxPendingConnects uint32 `protobuf:"varint,16,opt,name=max_pending_connects,json=maxPendingConnects,proto3" json:"max_pending_connects,omitempty"`
 	// The same for one source address, so that one program cannot use up all.
-	// Default: two thirds of `max_pending_connects`, at least 1.
+	// Default: three quarters of `max_pending_connects`, at least 1.
 	MaxPendingConnectsPerSource uint32 `protobuf:"varint,17,opt,name=max_pending_connects_per_source,json=maxPendingConnectsPerSource,proto3" json:"max_pending_connects_per_source,omitempty"`
 	// Captured flows that may exist at once, pending ones included. A SYN above
 	// that is told that the net is unreachable. Default 50000.
