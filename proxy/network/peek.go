@@ -202,6 +202,9 @@ func (c *peekedConn) WriteChunk(chunk *Chunk) error {
 // Unsent implements SendQueue; 0 where the connection beneath cannot say.
 func (c *peekedConn) Unsent() int { return Unsent(c.Conn) }
 
+// RoundTrip is the connection's.
+func (c *peekedConn) RoundTrip() time.Duration { return RoundTrip(c.Conn) }
+
 // Unwrap is the connection beneath once nothing read ahead is left. Before, it
 // is the same bytes without a way around them.
 func (c *peekedConn) Unwrap() Conn {

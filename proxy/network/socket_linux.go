@@ -3,10 +3,12 @@ package network
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,6 +106,19 @@ func (s *Socket) Unsent() int {
 		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 	})
 	return n
+}
+
+// RoundTrip is the shortest one that the kernel has seen in the last minutes: what
+// waits in queues lengthens the others.
+func (s *Socket) RoundTrip() time.Duration {
+	var trip time.Duration
+	_ = s.raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.Min_rtt != math.MaxUint32 { // else nothing was measured
+			trip = time.Duration(info.Min_rtt) * time.Microsecond
+		}
+	})
+	return trip
 }
 
 // SyscallConn is the raw socket, for splice and socket options.

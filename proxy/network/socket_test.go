@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"culvert/test/ports"
+
+	"golang.org/x/sys/unix"
 )
 
 // socketPair is two ends of one loopback TCP connection: ours as a Socket, the
@@ -92,6 +95,29 @@ func TestSocketUnsent(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("Unsent never reached 0")
 		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	s, _ := socketPair(t)
+	trip := RoundTrip(&peekedConn{Conn: s, ahead: []byte("x")}) // the kernel has measured the handshake
+	if trip <= 0 || trip != s.RoundTrip() {
+		t.Errorf("round trip %v, the socket's %v", trip, s.RoundTrip())
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[1])
+	f := os.NewFile(uintptr(fds[0]), "pair")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if here, err := NewSocket(c); err != nil || RoundTrip(here) != 0 {
+		t.Errorf("a unix socket: %v, %v", RoundTrip(here), err)
 	}
 }
 

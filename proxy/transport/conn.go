@@ -189,6 +189,9 @@ func (c *tlsConn) writeError(err error) error {
 // the connection beneath cannot say.
 func (c *tlsConn) Unsent() int { return network.Unsent(c.raw) }
 
+// RoundTrip is the transport's.
+func (c *tlsConn) RoundTrip() time.Duration { return network.RoundTrip(c.raw) }
+
 func (c *tlsConn) LocalAddr() net.Addr                { return c.raw.LocalAddr() }
 func (c *tlsConn) RemoteAddr() net.Addr               { return c.raw.RemoteAddr() }
 func (c *tlsConn) SetDeadline(t time.Time) error      { return c.tls.SetDeadline(t) }

@@ -62,6 +62,13 @@ func TestTLSIsNoUnwrapper(t *testing.T) {
 	}
 }
 
+// But how far away the peer is, is the same for both.
+func TestTLSRoundTrip(t *testing.T) {
+	if trip := network.RoundTrip(observer{plain(t).client}); trip <= 0 {
+		t.Errorf("round trip %v", trip)
+	}
+}
+
 // Both directions at once, through Read and Write and through chunks, with
 // writes of every size around that of a record.
 func TestBytes(t *testing.T) {
