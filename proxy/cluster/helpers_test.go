@@ -126,7 +126,10 @@ type fakeConn struct {
 	network.Conn
 	mu     sync.Mutex
 	closed int
+	path   time.Duration // round trip to the peer
 }
+
+func (c *fakeConn) RoundTrip() time.Duration { return c.path }
 
 func (c *fakeConn) LocalAddr() net.Addr  { return network.NameAddress("192.0.2.250", 1) }
 func (c *fakeConn) RemoteAddr() net.Addr { return network.NameAddress("192.0.2.251", 2) }

@@ -49,13 +49,15 @@ type pool struct {
 	spoke   codec.Proto // the last connection; 0: none yet
 	fits    int64       // streams at once, as a peer has let us know; 0: it has not
 	drained bool        // takes no new streams
+	spread  spread
 }
 
 // waiter is somebody who waits for a place.
 type waiter struct {
-	done chan struct{} // closed when the rest is set
-	pc   *pooled
-	err  error
+	done   chan struct{} // closed when pc or err is set
+	pc     *pooled
+	err    error
+	shares bool // does not wait for a connection of their own any more; guarded by pool.mu
 }
 
 // poolDial is a connection in the making.
@@ -63,10 +65,19 @@ type poolDial struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	places int64 // that it is expected to have
-	warm   bool  // wanted for its own sake
+	why    dialReason
 	done   chan struct{}
 	err    error // once done is closed
 }
+
+// dialReason is why a connection is made.
+type dialReason uint8
+
+const (
+	dialNeeded dialReason = iota // by those who wait: given up when nobody does
+	dialWarm                     // for its own sake
+	dialAhead                    // so that streams do not share one
+)
 
 // errNobodyWaits ends a dial that nobody needs any longer.
 var errNobodyWaits = network.WithReason(network.ReasonCanceled, errors.New("nobody waits for the connection"))
@@ -105,18 +116,22 @@ func (p *pool) place(ctx context.Context) (*pooled, error) {
 		p.mu.Unlock()
 		return nil, errDraining
 	}
-	if pc := p.takeLocked(); pc != nil {
+	p.growLocked(1)
+	n, pending := p.c.n, &p.c.breaker.pending
+	pc := p.chooseLocked()
+	switch waits := pc == nil || p.holdLocked(pc); {
+	case waits && pending.acquire():
+		defer pending.release()
+	case pc == nil:
+		p.mu.Unlock()
+		n.rqPendingOverflow.Inc()
+		return nil, overflow(p.c.name, "pending requests")
+	default:
+		pc.takeLocked()
 		p.dialMoreLocked(false)
 		p.mu.Unlock()
 		return pc, nil
 	}
-	n, pending := p.c.n, &p.c.breaker.pending
-	if !pending.acquire() {
-		p.mu.Unlock()
-		n.rqPendingOverflow.Inc()
-		return nil, overflow(p.c.name, "pending requests")
-	}
-	defer pending.release()
 	w := &waiter{done: make(chan struct{})}
 	p.line = append(p.line, w)
 	p.dialMoreLocked(true)
@@ -137,33 +152,24 @@ func (p *pool) place(ctx context.Context) (*pooled, error) {
 	}
 }
 
-// takeLocked takes a place on the oldest connection that has one.
-func (p *pool) takeLocked() *pooled {
-	for _, pc := range p.conns {
-		if pc.freeLocked() > 0 && pc.opened < p.c.http.maxRequests {
-			pc.active++
-			pc.opening++
-			pc.opened++
-			p.active++
-			return pc
-		}
-	}
-	return nil
-}
-
 // serveLocked gives places to those who wait.
 func (p *pool) serveLocked() {
+	p.growLocked(0)
 	for len(p.line) > 0 {
-		pc := p.takeLocked()
+		w, pc := p.line[0], p.chooseLocked()
 		if pc == nil {
 			p.learnLocked()
 			break
 		}
-		w := p.line[0]
+		if !w.shares && p.holdLocked(pc) {
+			break
+		}
+		pc.takeLocked()
 		p.line = p.line[1:]
 		w.pc = pc
 		close(w.done)
 	}
+	p.calmLocked()
 	p.dialMoreLocked(false)
 }
 
@@ -200,7 +206,7 @@ func (p *pool) dialMoreLocked(asked bool) {
 			}
 			p.c.breaker.connections.force() // or nobody would ever be served
 		}
-		p.beginDialLocked(false)
+		p.beginDialLocked(dialNeeded)
 	}
 }
 
@@ -224,8 +230,8 @@ func (p *pool) shortLocked() bool {
 }
 
 // beginDialLocked starts a connection; its place in the breaker is taken.
-func (p *pool) beginDialLocked(warm bool) *poolDial {
-	d := &poolDial{places: p.expectedLocked(), warm: warm, done: make(chan struct{})}
+func (p *pool) beginDialLocked(why dialReason) *poolDial {
+	d := &poolDial{places: p.expectedLocked(), why: why, done: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancelCause(p.c.life)
 	p.dials = append(p.dials, d)
 	p.c.hold(p)                       // given back by dial, or by the end of what it made
@@ -253,6 +259,7 @@ func (p *pool) dial(d *poolDial) {
 	if err == nil {
 		p.spoke = pc.proto
 		p.conns = append(p.conns, pc)
+		p.learnPathLocked(pc, d.why)
 		p.c.work.Go(pc.run) // ends with the connection; Run waits for it
 		if p.drained {
 			pc.conn.Drain()
@@ -260,10 +267,13 @@ func (p *pool) dial(d *poolDial) {
 	} else {
 		p.c.breaker.connections.release()
 		if wanted { // else it was given up, and those who wait count on others
-			p.failLocked(d.places, err)
+			p.failedLocked(d, err)
 		}
 	}
 	p.serveLocked()
+	if err == nil && pc.active == 0 && p.c.quiet.Load() {
+		pc.conn.Drain() // it would be kept for nobody
+	}
 	d.err = err
 	close(d.done)
 	p.mu.Unlock()
@@ -299,7 +309,7 @@ func (p *pool) leave(w *waiter) {
 	p.line = slices.DeleteFunc(p.line, func(x *waiter) bool { return x == w })
 	for i := len(p.dials) - 1; i >= 0; i-- {
 		d := p.dials[i]
-		if d.warm {
+		if d.why != dialNeeded {
 			continue
 		}
 		p.dials = slices.Delete(p.dials, i, i+1) // nobody counts on what is being given up
@@ -320,7 +330,7 @@ func (p *pool) warm(ctx context.Context) error {
 	case len(p.dials) > 0:
 		d = p.dials[0]
 	case p.c.breaker.connections.acquire():
-		d = p.beginDialLocked(true)
+		d = p.beginDialLocked(dialWarm)
 	}
 	p.mu.Unlock()
 	if d == nil {
@@ -338,6 +348,7 @@ func (p *pool) warm(ctx context.Context) error {
 func (p *pool) forget(pc *pooled) {
 	p.mu.Lock()
 	p.conns = slices.DeleteFunc(p.conns, func(x *pooled) bool { return x == pc })
+	p.endedLocked(pc)
 	p.serveLocked()
 	p.mu.Unlock()
 	p.c.letGo(p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"culvert/proxy/codec"
 	"culvert/proxy/codec/h2"
@@ -110,6 +111,7 @@ type poolRig struct {
 	mu    sync.Mutex
 	conns []*fakeHTTP
 	room  int
+	path  time.Duration                   // round trip to the peer
 	dial  func(ctx context.Context) error // nil: at once
 }
 
@@ -138,7 +140,7 @@ func newPoolRig(t *testing.T, m *clusterv3.Cluster) *poolRig {
 					return nil, err
 				}
 			}
-			return &fakeConn{}, nil
+			return &fakeConn{path: r.path}, nil
 		})
 	})
 	r.newConn = func(_ network.Conn, _ codec.Proto, _ *httpSettings, _ uint64, closed func()) httpConn {

@@ -18,6 +18,7 @@ type pooled struct {
 	conn  httpConn
 	proto codec.Proto
 	made  time.Time
+	path  time.Duration // round trip to the peer; 0: not known
 
 	// what UpstreamInfo says of it
 	id            uint64
@@ -28,6 +29,8 @@ type pooled struct {
 	places         int64 // streams at once
 	active, opened int64 // places taken now, and in all
 	opening        int64 // of the active ones, those whose stream is not open yet
+	idleSince      time.Time
+	ahead          bool // made so that streams do not share one
 }
 
 // connectHTTP makes a connection of p's endpoint.
@@ -42,8 +45,10 @@ func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	pc := &pooled{
-		pool: p, proto: proto, places: 1, made: time.Now(), id: c.deps.Flows.NextID(),
+		pool: p, proto: proto, places: 1, id: c.deps.Flows.NextID(),
+		made: now, idleSince: now, path: network.RoundTrip(conn),
 		local: network.AddressOf(conn.LocalAddr()), remote: network.AddressOf(conn.RemoteAddr()),
 		tls: transport.ConnTLS(conn),
 	}
@@ -134,6 +139,19 @@ func (pc *pooled) freeLocked() int64 {
 	return max(pc.places-pc.active, 0)
 }
 
+// takesLocked reports that it has a place for a stream.
+func (pc *pooled) takesLocked() bool {
+	return pc.freeLocked() > 0 && pc.opened < pc.pool.c.http.maxRequests
+}
+
+// takeLocked takes a place that there is.
+func (pc *pooled) takeLocked() {
+	pc.active++
+	pc.opening++
+	pc.opened++
+	pc.pool.active++
+}
+
 // doubted reports that the peer may be gone.
 func (pc *pooled) doubted() bool {
 	d, ok := pc.conn.(interface{ Doubted() bool })
@@ -163,6 +181,9 @@ func (pc *pooled) release() {
 	defer p.mu.Unlock()
 	pc.active--
 	p.active--
+	if pc.active == 0 {
+		pc.idleSince = time.Now()
+	}
 	switch {
 	case pc.active > 0:
 	case pc.opened >= p.c.http.maxRequests:

@@ -11,7 +11,7 @@ type counters struct {
 	scope *stats.Scope
 	codes sync.Map // of upstream_rq_<code>, by code or class
 
-	cxTotal, cxHTTP1Total, cxHTTP2Total, cxMaxDuration, cxMaxRequests, cxDestroyWithRq, cxConnectFail, cxConnectTimeout, cxOverflow, cxDestroy, egressRefused,
+	cxTotal, cxHTTP1Total, cxHTTP2Total, cxMaxDuration, cxMaxRequests, cxDestroyWithRq, cxConnectFail, cxConnectTimeout, cxOverflow, cxDestroy, cxSpread, egressRefused,
 	cxNoneHealthy, bindErrors, cxIdleTimeout, cxRxBytes, cxTxBytes, cxProtocolError,
 	rqTotal, rqPendingTotal, rqPendingOverflow, rqPendingFailure, rqCancelled,
 	rqMaxDuration, rqTimeout, rqRetry, rqRetryOverflow, rqCompleted, membershipChange,
@@ -32,6 +32,7 @@ func newCounters(store *stats.Store, name string) *counters {
 		cxDestroyWithRq:    s.Counter("upstream_cx_destroy_with_active_rq"),
 		cxConnectFail:      s.Counter("upstream_cx_connect_fail"),
 		egressRefused:      s.Counter("egress_policy_refused"), // ours
+		cxSpread:           s.Counter("upstream_cx_spread"),    // ours
 		cxConnectTimeout:   s.Counter("upstream_cx_connect_timeout"),
 		cxOverflow:         s.Counter("upstream_cx_overflow"),
 		cxDestroy:          s.Counter("upstream_cx_destroy"),
