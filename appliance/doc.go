@@ -97,13 +97,15 @@
 //	tunnel/dialer.go: Dialer.Open, Dialer.ask, Dialer.awaitAnswer
 //	proxy/cluster/cluster.go: Cluster.OpenStream, Cluster.pick
 //	proxy/cluster/pool.go: pool.open, pool.place, pool.dial
+//	proxy/cluster/spread.go: pool.chooseLocked, pool.holdLocked, pool.growLocked
 //	proxy/cluster/connector.go: sockets.Connect
 //	proxy/transport/transport.go: NewUpstream
 //	proxy/codec/h2/client.go: ClientConn.OpenStream, clientStream.ReadResponse
 //
 // The dialer sends a CONNECT on a stream of a pooled connection to the gateway,
 // which is dialled and wrapped in TLS if there is none, and waits for the head
-// of the answer. The application still waits in connect().
+// of the answer. To a gateway that is far away there are several connections.
+// The application still waits in connect().
 //
 // # 5. At the far end: a stream becomes a flow again
 //

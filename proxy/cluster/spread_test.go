@@ -197,6 +197,28 @@ func TestSpreadBurstLosesPatience(t *testing.T) {
 	})
 }
 
+// Who comes after a burst was served waits as long as anybody.
+func TestSpreadPatienceBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newFarRig(t, static1("192.0.2.1:443"))
+		_ = r.open(t).Close()
+		time.Sleep(second)
+		streams, _ := r.opened(t, spreadConns)
+		for _, f := range r.made()[1:] {
+			f.mu.Lock()
+			f.drained = true
+			f.mu.Unlock()
+		}
+		time.Sleep(patienceTrips*far - handshake - far/2) // then the burst's was over
+		more, took := r.opened(t, spreadConns-1)
+		if took != handshake {
+			t.Errorf("it took %v", took)
+		}
+		r.wantLoads(t, "the others drain", slices.Repeat([]int{1}, 2*spreadConns-1)...)
+		closeAll(append(streams, more...))
+	})
+}
+
 func hangs(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
 
 // A connection that cannot be made costs nobody a stream while there is one to
@@ -320,10 +342,13 @@ func TestSpreadQuiesced(t *testing.T) {
 		r.Quiesce()
 		time.Sleep(second)
 		r.wantLoads(t, "quiesced", 1)
-		_ = s.Close()
+		more := r.open(t)
+		time.Sleep(second)
+		r.wantLoads(t, "a stream more", 2)
+		_, _ = s.Close(), more.Close()
 		synctest.Wait()
-		if n := len(r.allPools()); n != 0 {
-			t.Errorf("%d pools remain", n)
+		if n, pools := r.value("upstream_cx_spread"), len(r.allPools()); n != 1 || pools != 0 {
+			t.Errorf("%d connections were made ahead, %d pools remain", n, pools)
 		}
 	})
 }
