@@ -62,7 +62,8 @@ func Relay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) Rel
 // newRelay is a function of its own so that what waits for a flow's end waits
 // on a small stack.
 func newRelay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) *relay {
-	r := &relay{opt: opt, start: time.Now(), over: make(chan struct{})}
+	r := &relay{opt: opt, start: time.Now()}
+	r.changed.L = &r.mu
 	// Chosen before anything is read: what was read ahead of an end decides.
 	r.down.init(downstream, choosePath(downstream, upstream))
 	r.up.init(upstream, choosePath(upstream, downstream))
@@ -80,14 +81,14 @@ type relay struct {
 	received, sent half
 	opt            RelayOptions
 	start          time.Time
-	over           chan struct{} // closed by abort
 	stopContext    func() bool
 	halvesLeft     sync.WaitGroup
 
 	// guarded by mu
 	mu      sync.Mutex
-	halves  int   // directions that ended cleanly
-	failed  error // why one side takes no more; what it sent is still delivered
+	changed sync.Cond // a side is read to its end, or the relay aborted
+	halves  int       // directions that ended cleanly
+	failed  error     // why one side takes no more; what it sent is still delivered
 	aborted bool
 	cause   error // of the abort
 	timer   *time.Timer
@@ -98,10 +99,10 @@ type relay struct {
 // side is one end of a relay and what became of it.
 type side struct {
 	Conn
-	read chan struct{} // closed when the direction that reads from it is over
-	path path          // of that direction
+	path path // of the direction that reads from it
 
 	// guarded by the relay's mu
+	read    bool // that direction has moved all it will
 	end     End
 	refused error // why it takes no more bytes
 }
@@ -114,7 +115,7 @@ func endFor(err error) End {
 }
 
 func (s *side) init(c Conn, p path) {
-	s.Conn, s.read, s.path = c, make(chan struct{}), p
+	s.Conn, s.path = c, p
 }
 
 // setEnd notes how a side ended, once: what follows is its consequence.
@@ -150,6 +151,23 @@ func (r *relay) refusal(s *side) error {
 	return s.refused
 }
 
+// setRead notes that all which s has sent is moved, or none of it will be.
+func (r *relay) setRead(s *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.read = true
+	r.changed.Broadcast()
+}
+
+// awaitRead waits until what s has sent is moved, or the relay aborted.
+func (r *relay) awaitRead(s *side) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !s.read && !r.aborted {
+		r.changed.Wait()
+	}
+}
+
 func (r *relay) halfDone() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,7 +201,7 @@ func (r *relay) abort(cause error) {
 		return
 	}
 	r.aborted, r.cause = true, cause
-	close(r.over)
+	r.changed.Broadcast()
 	r.mu.Unlock()
 	r.down.Abort(cause)
 	r.up.Abort(cause)

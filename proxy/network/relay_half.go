@@ -71,17 +71,14 @@ func (h *half) ended(readErr, writeErr error) {
 			writeErr = dst.CloseWrite()
 		}
 	}
-	close(src.read)
+	r.setRead(src)
 	switch {
 	case readErr != nil:
 		r.setEnd(src, endFor(readErr))
 		r.abortBehind(dst, fmt.Errorf("read: %w", readErr))
 	case writeErr != nil:
 		r.refuse(dst, writeErr)
-		select {
-		case <-dst.read: // all that it sent is written to src
-		case <-r.over:
-		}
+		r.awaitRead(dst) // all that it sent is written to src
 		r.abortBehind(src, fmt.Errorf("write: %w", writeErr))
 	default:
 		r.setEnd(src, EndFIN)
