@@ -92,6 +92,16 @@ func Wire(s Stream) *network.WireMeter {
 	return nil
 }
 
+// AfterEnd calls f, on a goroutine of its own, once s has ended, as
+// context.AfterFunc of its Context would, but where its codec can for less. Who
+// waits is one at a time.
+func AfterEnd(s Stream, f func()) (stop func() bool) {
+	if e, ok := s.(interface{ AfterEnd(func()) func() bool }); ok {
+		return e.AfterEnd(f)
+	}
+	return context.AfterFunc(s.Context(), f)
+}
+
 // DatagramStream is a stream that also carries HTTP datagrams (RFC 9297), for
 // CONNECT-UDP: HTTP/3 in QUIC datagrams, else as capsules on the stream.
 type DatagramStream interface {

@@ -47,21 +47,19 @@ func newExchange(c *connection, s codec.ServerStream) *exchange {
 }
 
 // serve runs the exchange to its end. When it returns, nothing of it runs.
-func (e *exchange) serve(ctx context.Context) {
+func (e *exchange) serve() {
 	counts := e.hcm.counts
 	counts.rqTotal.Inc()
 	e.conn.version.rqTotal.Inc()
 	counts.rqActive.Inc()
 	e.hcm.deps.Flows.Add(e.Info)
 
-	// The codec's ctx ends with the stream, which is over as soon as both its
-	// directions are, bytes unread or not. A relay must outlive that: it is told
-	// by the stream itself. Until the answer is sent, answer watches the stream.
-	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	// It does not end with the stream, which is over as soon as both its directions
+	// are, bytes unread or not. A relay must outlive that: it is told by the stream
+	// itself. Until the answer is sent, answer watches the stream. But a relay that
+	// only reads from upstream would not notice that the connection is aborted.
+	e.ctx, e.cancel = context.WithCancelCause(e.conn.life)
 	defer e.cancel(nil)
-	// A relay that only reads from upstream would not notice that the connection
-	// is aborted.
-	defer context.AfterFunc(e.conn.life, func() { e.cancel(aborted(context.Cause(e.conn.life))) })()
 	stopTimers := e.startTimers()
 	defer stopTimers()
 
@@ -78,10 +76,10 @@ func (e *exchange) serve(ctx context.Context) {
 // answer runs the exchange up to its unsent response head. A client that leaves
 // meanwhile ends it.
 func (e *exchange) answer() error {
-	leave := context.AfterFunc(e.Stream.Context(), func() { e.cancel(context.Cause(e.Stream.Context())) })
+	stay := codec.AfterEnd(e.Stream, func() { e.cancel(context.Cause(e.Stream.Context())) })
 	err := e.roundTrip()
 	e.whole.stop()
-	if !leave() {
+	if !stay() {
 		<-e.ctx.Done() // the client has left; its cause is on the way
 	}
 	if err == nil && e.ctx.Err() != nil {

@@ -48,6 +48,12 @@ type Deps struct {
 	// come back by another connection, and nothing that runs is cut short. nil:
 	// never.
 	Ending func() bool
+	// Overloaded is asked for each request: one that it is true for is refused.
+	// nil: never.
+	Overloaded func() bool
+	// StreamWindow is what a stream of a new HTTP/2 connection may buffer where
+	// the configuration does not say, bytes; 0, or nil, is the codec's default.
+	StreamWindow func() int
 	// DrainTimeout is how long exchanges may go on after a drain began; 0 is
 	// the codec's default.
 	DrainTimeout time.Duration
@@ -112,7 +118,11 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		conn.Abort(err)
 		return fmt.Errorf("http connection manager: %w", err)
 	}
-	c := &connection{hcm: h, life: ctx, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
+	// One for all exchanges: a tunnel that is idle keeps little of its own.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(ctx, func() { end(aborted(context.Cause(ctx))) })()
+	c := &connection{hcm: h, life: life, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
 	defer h.counts.connection(c.version, c.secure)()
 	draining, stop := h.bound(ctx)
 	defer stop()
@@ -125,6 +135,9 @@ func (h *HCM) serve(draining context.Context, conn network.Conn, proto codec.Pro
 	if proto == codec.HTTP2 {
 		cfg := h.http2
 		cfg.ConnectionID, cfg.HeadTimedOut = c.info.ConnectionID, c.headTimedOut
+		if cfg.StreamWindow == 0 && h.deps.StreamWindow != nil {
+			cfg.StreamWindow = h.deps.StreamWindow()
+		}
 		return h2.ServeConn(draining, conn, cfg, c.serveStream)
 	}
 	cfg := h.http1
@@ -164,9 +177,11 @@ type connection struct {
 }
 
 // serveStream serves one exchange of the connection to its end.
-func (c *connection) serveStream(ctx context.Context, s codec.ServerStream) {
-	e := newExchange(c, s)
-	e.serve(ctx)
+//
+// The codec's context does not bound it: that ends with the codec's connection,
+// and a relay is told by its stream, behind what came before.
+func (c *connection) serveStream(_ context.Context, s codec.ServerStream) {
+	newExchange(c, s).serve()
 }
 
 // ended counts a connection's end; a peer that hung up is no error, nor is what

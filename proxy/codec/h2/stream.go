@@ -62,6 +62,7 @@ type stream struct {
 	ctx      context.Context
 	ctxEnd   context.CancelCauseFunc
 	over     error // cause of ctx, once it is over
+	afterEnd func()
 }
 
 func (c *conn) newStream(id uint32) *stream {
@@ -150,6 +151,13 @@ func (st *stream) PollChunk(ready func()) (*network.Chunk, error) {
 	ch := st.queue.pop()
 	c.consumedLocked(st, len(ch.Data))
 	return ch, nil
+}
+
+// Held is what was received and not taken yet, bytes of memory.
+func (st *stream) Held() int {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.queue.held()
 }
 
 // wakeReaderLocked has whoever reads look again.

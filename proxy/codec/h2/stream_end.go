@@ -87,7 +87,32 @@ func (st *stream) overLocked(cause error) {
 		if st.ctxEnd != nil {
 			st.ctxEnd(cause)
 		}
+		if st.afterEnd != nil {
+			go st.afterEnd() // ends by itself; who could not stop it awaits it
+			st.afterEnd = nil
+		}
 	}
+}
+
+// AfterEnd implements codec.AfterEnd: of a stream whose Context nobody asks for,
+// none is made.
+func (st *stream) AfterEnd(f func()) (stop func() bool) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.afterEnd = f
+	if st.over != nil {
+		go f() // as in overLocked
+		st.afterEnd = nil
+	}
+	return st.stopAfterEnd
+}
+
+func (st *stream) stopAfterEnd() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	stopped := st.afterEnd != nil
+	st.afterEnd = nil
+	return stopped
 }
 
 // Context ends when the stream does; its cause says how: codec.ErrEnded once
