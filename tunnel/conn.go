@@ -96,6 +96,14 @@ func (c *conn) Unsent() int {
 	return c.queue.Unsent()
 }
 
+// Held is what the stream holds for a reader that is slow.
+func (c *conn) Held() int {
+	if h, ok := c.s.(network.Holder); ok {
+		return h.Held()
+	}
+	return 0
+}
+
 func (c *conn) LocalAddr() net.Addr  { return c.s.LocalAddress() }
 func (c *conn) RemoteAddr() net.Addr { return c.s.RemoteAddress() }
 

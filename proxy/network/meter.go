@@ -9,9 +9,10 @@ import (
 // and the access log's byte counts. Its methods are safe from any goroutine.
 // The zero Meter is ready.
 type Meter struct {
-	received atomic.Uint64 // downstream to upstream, bytes
-	sent     atomic.Uint64 // upstream to downstream, bytes
-	active   atomic.Int64  // last activity, monotonic ns since the meter's epoch
+	received atomic.Uint64         // downstream to upstream, bytes
+	sent     atomic.Uint64         // upstream to downstream, bytes
+	active   atomic.Int64          // last activity, monotonic ns since the meter's epoch
+	relay    atomic.Pointer[relay] // while one moves the bytes
 }
 
 // Received adds n bytes that came from downstream.

@@ -70,6 +70,7 @@ func newRelay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) 
 	r.received.init(r, &r.down, &r.up, opt.Meter.Received)
 	r.sent.init(r, &r.up, &r.down, opt.Meter.Sent)
 	opt.Meter.Touch()
+	opt.Meter.relay.Store(r)
 	r.stopContext = context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
 	r.watchTime()
 	return r
@@ -209,6 +210,7 @@ func (r *relay) abort(cause error) {
 
 // finish closes what has ended and says how.
 func (r *relay) finish() RelayResult {
+	r.opt.Meter.relay.Store(nil)
 	r.stopWatch()
 	r.stopContext()
 	r.mu.Lock()

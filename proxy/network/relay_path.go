@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // path is one way of moving bytes from one end to another until its EOF.
@@ -10,6 +11,8 @@ import (
 type path interface {
 	move(count func(int)) (readErr, writeErr error)
 	name() string
+	// held is what waits in it to be written, bytes; anyone may ask.
+	held() int
 }
 
 // choosePath takes the best way both ends offer, looking through observers.
@@ -22,11 +25,11 @@ func choosePath(src, dst Conn) path {
 	switch {
 	case canRead && canWrite:
 		if p, ok := r.(ChunkPoller); ok {
-			return &pollChunkPath{chunkPath{r, w}, p}
+			return &pollChunkPath{chunkPath{src: r, dst: w}, p}
 		}
-		return &chunkPath{r, w}
+		return &chunkPath{src: r, dst: w}
 	case canRead:
-		return &chunkReadPath{r, dst}
+		return &chunkReadPath{src: r, dst: dst}
 	}
 	return &copyPath{src, dst}
 }
@@ -39,6 +42,21 @@ func PathName(src, dst Conn) string { return choosePath(src, dst).name() }
 type chunkPath struct {
 	src ChunkReader
 	dst ChunkWriter
+	inHand
+}
+
+// inHand is how much is taken and not written yet.
+type inHand struct{ bytes atomic.Int64 }
+
+func (h *inHand) held() int         { return int(h.bytes.Load()) }
+func (h *inHand) take(chunk *Chunk) { h.bytes.Store(int64(len(chunk.Space()))) }
+func (h *inHand) given()            { h.bytes.Store(0) }
+
+// write passes a chunk on.
+func (p *chunkPath) write(c *Chunk) error {
+	p.take(c)
+	defer p.given()
+	return p.dst.WriteChunk(c)
 }
 
 func (p *chunkPath) name() string { return "chunk" }
@@ -50,7 +68,7 @@ func (p *chunkPath) move(count func(int)) (readErr, writeErr error) {
 			return endOfInput(err), nil
 		}
 		n := len(c.Data)
-		if err := p.dst.WriteChunk(c); err != nil {
+		if err := p.write(c); err != nil {
 			return nil, err
 		}
 		count(n)
@@ -75,7 +93,7 @@ func (p *pollChunkPath) moveReady(count func(int), ready func()) (idle bool, rea
 			return true, nil, nil
 		}
 		n := len(c.Data)
-		if err := p.dst.WriteChunk(c); err != nil {
+		if err := p.write(c); err != nil {
 			return false, nil, err
 		}
 		count(n)
@@ -86,6 +104,7 @@ func (p *pollChunkPath) moveReady(count func(int), ready func()) (idle bool, rea
 type chunkReadPath struct {
 	src ChunkReader
 	dst io.Writer
+	inHand
 }
 
 func (p *chunkReadPath) name() string { return "chunk-write" }
@@ -97,8 +116,10 @@ func (p *chunkReadPath) move(count func(int)) (readErr, writeErr error) {
 			return endOfInput(err), nil
 		}
 		n := len(c.Data)
+		p.take(c)
 		_, err = p.dst.Write(c.Data)
 		c.Release()
+		p.given()
 		if err != nil {
 			return nil, err
 		}
@@ -113,6 +134,7 @@ type copyPath struct {
 }
 
 func (p *copyPath) name() string { return "copy" }
+func (p *copyPath) held() int    { return ChunkLarge }
 
 func (p *copyPath) move(count func(int)) (readErr, writeErr error) {
 	c := NewChunk(ChunkLarge)

@@ -16,6 +16,9 @@ type splicePath struct {
 
 func (p *splicePath) name() string { return "splice" }
 
+// held is nothing of ours: the kernel has it.
+func (p *splicePath) held() int { return 0 }
+
 // newSplicePath is nil unless both ends are TCP sockets of the kernel.
 func newSplicePath(src, dst Conn) path {
 	s, ok := Beneath[*Socket](src)

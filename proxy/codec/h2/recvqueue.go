@@ -73,6 +73,15 @@ func (q *recvQueue) nextSize(n int) int {
 	return min(max(n, 4*len(q.chunks[len(q.chunks)-1].Space())), network.ChunkLarge)
 }
 
+// held is what it takes of memory, bytes.
+func (q *recvQueue) held() int {
+	n := 0
+	for _, c := range q.chunks[q.first:] {
+		n += len(c.Space())
+	}
+	return n
+}
+
 // drop releases everything.
 func (q *recvQueue) drop() {
 	for !q.empty() {
