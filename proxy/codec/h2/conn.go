@@ -184,7 +184,7 @@ func (c *conn) lossLocked(err error) error {
 // first request is none of these: that was just made.
 func (c *conn) toldLocked(st *stream, loss error) error {
 	heard := time.Duration(c.timers.lastRead.Load())
-	if c.server || st.id == 1 || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened.Sub(c.timers.start) {
+	if c.server || st.id == 1 || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened {
 		return loss
 	}
 	return fmt.Errorf("%w: %w", loss, errUnheard)
@@ -257,7 +257,7 @@ func (c *conn) forgetLocked(st *stream, provoked bool) {
 	delete(c.streams, st.id)
 	c.stats.StreamsActive.Add(-1)
 	if c.server && !c.closed {
-		if err := c.flood.overLocked(c.stats, st.opened, provoked); err != nil {
+		if err := c.flood.overLocked(c.stats, time.Since(c.timers.start)-st.opened, provoked); err != nil {
 			c.failLocked(err)
 		}
 	}

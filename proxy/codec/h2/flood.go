@@ -99,12 +99,12 @@ func (f *floodState) priorityFrame(s *Stats) error {
 }
 
 // overLocked notes the end of a stream the peer opened. provoked: it was reset
-// by the peer, or by us for what the peer did.
-func (f *floodState) overLocked(s *Stats, opened time.Time, provoked bool) error {
+// by the peer, or by us for what the peer did. It had lived so long.
+func (f *floodState) overLocked(s *Stats, age time.Duration, provoked bool) error {
 	f.ended++
-	if now := time.Now(); provoked && now.Sub(opened) < prematureAge {
+	if provoked && age < prematureAge {
 		f.premature++
-		f.pause = f.haste.reset(now)
+		f.pause = f.haste.reset(time.Now())
 	}
 	if f.premature < resetsJudged/2 || (f.ended >= resetsJudged && 2*f.premature < f.ended) {
 		if f.ended >= 2*resetsJudged {

@@ -55,11 +55,11 @@ func (c *conn) takeCredit(st *stream, want int) (int, error) {
 			n = min(n, c.send.window)
 			c.send.window -= n
 			st.sendWindow -= n
-			st.stuckSince = time.Time{}
+			st.unstuckLocked()
 			return n, nil
 		default:
 			if n := c.waitForConnection(st, want); n > 0 {
-				st.stuckSince = time.Time{}
+				st.unstuckLocked()
 				return n, nil
 			}
 		}
@@ -76,17 +76,20 @@ func (st *stream) waitToSend() {
 		st.writable.Wait()
 		return
 	}
-	if st.stuckSince.IsZero() {
-		st.stuckSince = time.Now()
-		st.flush.set(st.stuckSince.Add(d), st.flushExpired)
+	if st.flush.at.IsZero() {
+		st.flush.set(time.Now().Add(d), st.flushExpired)
 	}
 	st.writable.Wait()
 }
 
+// unstuckLocked ends the flush timeout. Its timer runs on, and finds nothing: to
+// stop it for each write would cost more.
+func (st *stream) unstuckLocked() { st.flush.at = time.Time{} }
+
 func (st *stream) flushExpired() {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	if !st.stuckSince.IsZero() && !time.Now().Before(st.stuckSince.Add(st.c.cfg.FlushTimeout)) {
+	if st.flush.err() != nil {
 		st.c.stats.FlushTimeout.Inc()
 		st.resetLocked(http2.ErrCodeCancel, errFlushTimeout)
 	}
@@ -206,7 +209,7 @@ func (c *conn) readWindowUpdate(h frameHeader, n int) error {
 		return streamError(h.id, http2.ErrCodeFlowControl, "stream window overflows")
 	}
 	st.sendWindow += n
-	st.stuckSince = time.Time{}
+	st.unstuckLocked()
 	st.writable.Broadcast()
 	return nil
 }

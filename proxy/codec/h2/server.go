@@ -2,7 +2,6 @@ package h2
 
 import (
 	"context"
-	"time"
 
 	"culvert/proxy/codec"
 	"culvert/proxy/network"
@@ -105,7 +104,7 @@ func (c *conn) refuseLocked(err error) error {
 	if se.Code == http2.ErrCodeRefusedStream && !c.overdrawnLocked() {
 		return nil
 	}
-	return c.flood.overLocked(c.stats, time.Now(), true)
+	return c.flood.overLocked(c.stats, 0, true)
 }
 
 // overdrawnLocked reports a client that opens more streams than it may, and knows

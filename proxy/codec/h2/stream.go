@@ -18,7 +18,7 @@ type stream struct {
 	// immutable
 	c      *conn
 	id     uint32
-	opened time.Time
+	opened time.Duration // since the connection's start
 	head   *codec.Request
 	wire   *network.WireMeter
 
@@ -26,35 +26,33 @@ type stream struct {
 	writing sync.Mutex
 
 	// receiving
-	readable     sync.Cond
-	ready        func() // of PollChunk, that found nothing
-	queue        recvQueue
-	recvWindow   int // the peer may send so much more
-	recvCredit   int // consumed, not credited yet
-	recvEnd      bool
-	recvErr      error // reset or lost; what is queued is read first
-	eofRead      bool
-	trailers     codec.Fields
-	trailersRead codec.Fields
-	declared     int64 // content-length still to come; negative: not declared
-	responses    []*codec.Response
-	headed       bool // the final head (of the peer, client) has come
-	wakeDue      bool // in conn.woken
-	readBy       deadline
+	readable   sync.Cond
+	ready      func() // of PollChunk, that found nothing
+	queue      recvQueue
+	recvWindow int   // the peer may send so much more
+	recvCredit int   // consumed, not credited yet
+	recvErr    error // reset or lost; what is queued is read first
+	trailers   codec.Fields
+	declared   int64 // content-length still to come; negative: not declared
+	responses  []*codec.Response
+	readBy     deadline
+	recvEnd    bool
+	eofRead    bool
+	headed     bool // the final head (of the peer, client) has come
+	wakeDue    bool // in conn.woken
 
 	// sending
 	writable   sync.Cond
 	sendWindow int // may be negative (RFC 9113 §6.9.2)
-	sendEnd    bool
 	sendErr    error
-	headSent   bool // server: the final head is sent
 	granted    int
 	want       int
 	credit     turn
 	turn       turn
-	stuckSince time.Time
 	writeBy    deadline
-	flush      deadline
+	flush      deadline // of a wait for flow control; none while nothing waits
+	sendEnd    bool
+	headSent   bool // server: the final head is sent
 
 	gone     bool  // no longer among the connection's
 	released bool  // Close was called
@@ -67,7 +65,7 @@ type stream struct {
 
 func (c *conn) newStream(id uint32) *stream {
 	st := &stream{
-		c: c, id: id, opened: time.Now(), declared: -1, wire: &network.WireMeter{},
+		c: c, id: id, opened: time.Since(c.timers.start), declared: -1, wire: &network.WireMeter{},
 		recvWindow: c.cfg.StreamWindow, sendWindow: c.peer.initialWindow,
 	}
 	st.readable.L, st.writable.L = &c.mu, &c.mu
@@ -190,7 +188,6 @@ func (st *stream) dataLocked() (bool, error) {
 		return true, nil
 	case st.recvEnd:
 		st.eofRead = true
-		st.trailersRead = st.trailers
 		st.overIfEndedLocked()
 		return false, io.EOF
 	}
@@ -201,7 +198,10 @@ func (st *stream) dataLocked() (bool, error) {
 func (st *stream) Trailers() codec.Fields {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	return st.trailersRead
+	if !st.eofRead {
+		return nil
+	}
+	return st.trailers
 }
 
 // Write sends p as DATA and returns when its bytes are handed to the transport
