@@ -60,7 +60,7 @@ func (t *FlowTable) Remove(info *StreamInfo) {
 func (t *FlowTable) Flows() int {
 	n := 0
 	for _, info := range t.Live() {
-		if info.Snapshot().Kind != KindConnection {
+		if info.published.kind() != KindConnection {
 			n++
 		}
 	}

@@ -1,6 +1,9 @@
 package network
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Snapshot is a copy of a StreamInfo's plain values at the last Publish, for
 // readers outside the flow's goroutine. Bytes are read live from the Meter.
@@ -22,10 +25,44 @@ type Snapshot struct {
 	Steps                       []Step
 }
 
+// publication is a snapshot that is written anew in place: a flow has several
+// while it is set up, and none of the former is worth its memory.
+type publication struct {
+	mu   sync.Mutex
+	snap *Snapshot // nil before the first
+}
+
+func (p *publication) write(s *Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.snap == nil {
+		p.snap = new(Snapshot)
+	}
+	*p.snap = *s
+}
+
+func (p *publication) read() (s Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.snap != nil {
+		s = *p.snap
+	}
+	return s
+}
+
+func (p *publication) kind() Kind {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.snap == nil {
+		return 0
+	}
+	return p.snap.Kind
+}
+
 // Publish makes the current values visible to Snapshot. Only the goroutine
 // that owns s calls it.
 func (s *StreamInfo) Publish() {
-	snap := &Snapshot{
+	snap := Snapshot{
 		ID: s.ID, ConnectionID: s.ConnectionID, Kind: s.Kind, AcceptedEarly: s.AcceptedEarly, Start: s.Start,
 		RemoteAddress: s.RemoteAddress, LocalAddress: s.LocalAddress,
 		Listener: s.Listener, FilterChain: s.FilterChain, Route: s.Route, Cluster: s.Cluster,
@@ -50,13 +87,11 @@ func (s *StreamInfo) Publish() {
 	if s.Cause != nil {
 		snap.Cause = s.Cause.Error()
 	}
-	s.published.Store(snap)
+	s.published.write(&snap)
 }
 
-// Snapshot is the last published copy; an empty one before the first.
+// Snapshot is a copy of what was published last; empty before the first.
 func (s *StreamInfo) Snapshot() *Snapshot {
-	if p := s.published.Load(); p != nil {
-		return p
-	}
-	return &Snapshot{}
+	snap := s.published.read()
+	return &snap
 }

@@ -71,7 +71,7 @@ type StreamInfo struct {
 
 	steps     []Step
 	upstream  atomic.Pointer[UpstreamInfo]
-	published atomic.Pointer[Snapshot]
+	published publication
 }
 
 // Kind is what a StreamInfo is about.
@@ -121,6 +121,15 @@ const (
 	StepRejected  = "rejected"           // the application was told no
 	StepEnded     = "ended"              // both directions are over
 )
+
+// steps is how many of them a tunnel that is open has behind it: at its gateway
+// it is an exchange, which asks nobody further.
+func (k Kind) steps() int {
+	if k == KindExchange {
+		return 4
+	}
+	return 6
+}
 
 // NewStreamInfo starts an info now.
 func NewStreamInfo(id uint64) *StreamInfo {
@@ -209,6 +218,9 @@ func (s *StreamInfo) Restored() bool {
 
 // Mark dates a step and publishes.
 func (s *StreamInfo) Mark(step string) {
+	if s.steps == nil {
+		s.steps = make([]Step, 0, s.Kind.steps())
+	}
 	s.steps = append(s.steps, Step{Name: step, At: time.Now()})
 	s.Publish()
 }
