@@ -159,7 +159,7 @@ func TestBoundAddress(t *testing.T) {
 		r.send(netstacktest.SYN(src, dst, isn))
 		a := r.arrive()
 		info := a.flow.Info()
-		if info.Listener != c.listener || info.LocalAddress.IP != dst || info.FilterState[network.StateDestination] != dst.String() {
+		if info.Listener != c.listener || info.LocalAddress.IP != dst || info.FilterState.Get(network.StateDestination) != dst.String() {
 			t.Errorf("%s: listener %q, local %v, state %v", c.dst, info.Listener, info.LocalAddress, info.FilterState)
 		}
 		r.quiet() // nobody has said yes

@@ -26,7 +26,7 @@ func TestFlowDescribesItself(t *testing.T) {
 		network.StateDestination: "[2001:db8::7]:443", network.StateDestinationHost: "2001:db8::7",
 		network.StateDestinationSource: "address",
 	} {
-		if got := info.FilterState[name]; got != want {
+		if got := info.FilterState.Get(name); got != want {
 			t.Errorf("%s = %v, want %s", name, got, want)
 		}
 	}

@@ -53,7 +53,7 @@ func arrivedOnLoopback(info *network.StreamInfo) bool {
 	for info.Parent != nil {
 		info = info.Parent
 	}
-	if _, captured := info.FilterState[network.StateDestination]; captured {
+	if _, captured := info.FilterState.Lookup(network.StateDestination); captured {
 		return false
 	}
 	a := info.DirectLocalAddress

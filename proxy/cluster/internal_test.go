@@ -89,7 +89,7 @@ func TestInternalHTTP(t *testing.T) {
 	}
 	in := s.infos[0]
 	if in.LocalAddress != network.InternalAddress("inner", "1") || in.DirectRemoteAddress != network.InternalClient() ||
-		in.Restored() || in.Hops() != 3 || in.FilterState[network.StateDestination] != nil {
+		in.Restored() || in.Hops() != 3 || in.FilterState.Get(network.StateDestination) != nil {
 		t.Errorf("info inside: %+v", in)
 	}
 }

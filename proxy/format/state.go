@@ -56,7 +56,7 @@ func buildFilterState(param string) (operator, string) {
 		}
 	}
 	get := func(c *Context) (any, bool) {
-		v, ok := c.Info.FilterState[key]
+		v, ok := c.Info.FilterState.Lookup(key)
 		return v, ok && v != nil
 	}
 	switch {

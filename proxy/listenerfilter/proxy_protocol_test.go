@@ -199,7 +199,7 @@ func TestTLVRules(t *testing.T) {
 
 	rules = append(rules[:1:1], rules[2])
 	r = inspect(t, &ppv3.ProxyProtocol{Rules: rules, TlvLocation: ppv3.ProxyProtocol_FILTER_STATE}, v2())
-	values, _ := r.info.FilterState["envoy.network.proxy_protocol.tlv"].(TLVValues)
+	values, _ := r.info.FilterState.Get("envoy.network.proxy_protocol.tlv").(TLVValues)
 	if v, ok := values.Field("a"); !ok || v != "abc" || len(r.info.Metadata) != 0 || values.String() != "a=abc,c=!" {
 		t.Errorf("filter state: %v; metadata: %v", values, r.info.Metadata)
 	}

@@ -13,12 +13,12 @@ func (s *StreamInfo) Frozen() *StreamInfo {
 		DirectRemoteAddress: s.DirectRemoteAddress, DirectLocalAddress: s.DirectLocalAddress,
 		ServerName: s.ServerName, TLS: s.TLS, ALPN: s.ALPN,
 		Listener: s.Listener, FilterChain: s.FilterChain, Route: s.Route, Cluster: s.Cluster, Protocol: s.Protocol,
-		Parent: s.visited(), hops: s.hops, FilterState: make(map[string]any),
+		Parent: s.visited(), hops: s.hops,
 	}
 	for i := s; i != nil; i = i.sameConnection() {
-		for name, v := range i.FilterState {
-			if _, ok := c.FilterState[name]; !ok {
-				c.ShareFilterState(name, v, i.sharing[name])
+		for _, o := range i.FilterState {
+			if _, ok := c.FilterState.Lookup(o.Name); !ok {
+				c.ShareFilterState(o.Name, o.Value, i.sharing[o.Name])
 			}
 		}
 		for namespace, values := range i.Metadata {

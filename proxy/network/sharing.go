@@ -32,7 +32,7 @@ func (s *StreamInfo) ShareFilterState(name string, value any, how Sharing) {
 // listener.
 func (s *StreamInfo) LookupFilterState(name string) (any, bool) {
 	for i := s; i != nil; i = i.sameConnection() {
-		if v, ok := i.FilterState[name]; ok {
+		if v, ok := i.FilterState.Lookup(name); ok {
 			return v, true
 		}
 	}
@@ -79,14 +79,14 @@ func (s *StreamInfo) SharedFilterState() []string {
 func (s *StreamInfo) PassFilterState(inner *StreamInfo) {
 	for i := s; i != nil; i = i.sameConnection() {
 		for name, how := range i.sharing {
-			if _, ok := inner.FilterState[name]; ok {
+			if _, ok := inner.FilterState.Lookup(name); ok {
 				continue
 			}
 			next := SharedNone
 			if how == SharedTransitive {
 				next = SharedTransitive
 			}
-			inner.ShareFilterState(name, i.FilterState[name], next)
+			inner.ShareFilterState(name, i.FilterState.Get(name), next)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestK16FilterStateCrossesAsFarAsItIsShared(t *testing.T) {
 			t.Errorf("%s hop: %v, want %v", c.hop, c.info.FilterState, c.want)
 		}
 		for name, want := range c.want {
-			if got := c.info.FilterState[name]; got != want {
+			if got := c.info.FilterState.Get(name); got != want {
 				t.Errorf("%s hop: %s is %v, want %v", c.hop, name, got, want)
 			}
 		}

@@ -73,7 +73,7 @@ func (s *StreamInfo) Publish() {
 	if s.Parent != nil {
 		snap.ParentID = s.Parent.ID
 	}
-	if d, ok := s.FilterState[StateDestination].(string); ok {
+	if d, ok := s.FilterState.Get(StateDestination).(string); ok {
 		snap.Destination = d
 	}
 	for _, step := range s.steps {

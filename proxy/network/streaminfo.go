@@ -39,9 +39,8 @@ type StreamInfo struct {
 	Cluster     string // picked cluster's name
 	Protocol    string // HTTP/1.1, HTTP/2, HTTP/3; empty for raw TCP
 
-	// FilterState holds named objects; strings print as themselves, others by
-	// String(). Metadata is Envoy's dynamic metadata: namespace, key, value.
-	FilterState map[string]any
+	// Metadata is Envoy's dynamic metadata: namespace, key, value.
+	FilterState FilterState
 	Metadata    map[string]map[string]any
 	sharing     map[string]Sharing // of filter state, by name
 
@@ -208,7 +207,7 @@ func (s *StreamInfo) Restored() bool {
 		return false
 	}
 	for i := s; i != nil; i = i.Parent {
-		if _, captured := i.FilterState[StateDestination]; captured {
+		if _, captured := i.FilterState.Lookup(StateDestination); captured {
 			return true
 		}
 	}
@@ -227,14 +226,6 @@ func (s *StreamInfo) Mark(step string) {
 
 // Steps are the steps so far, oldest first. The caller must not change them.
 func (s *StreamInfo) Steps() []Step { return s.steps }
-
-// SetFilterState stores an object under its name.
-func (s *StreamInfo) SetFilterState(name string, value any) {
-	if s.FilterState == nil {
-		s.FilterState = make(map[string]any)
-	}
-	s.FilterState[name] = value
-}
 
 // SetMetadata stores a dynamic metadata value.
 func (s *StreamInfo) SetMetadata(namespace, key string, value any) {

@@ -57,7 +57,7 @@ func clusterNames(m *tcpproxyv3.TcpProxy) []string {
 
 // cluster picks by filter state, then by weight.
 func (p *picker) cluster(info *network.StreamInfo, random func(int64) int64) string {
-	if v, ok := info.FilterState[StateCluster]; ok {
+	if v, ok := info.FilterState.Lookup(StateCluster); ok {
 		return fmt.Sprint(v)
 	}
 	if len(p.names) == 1 {
@@ -75,7 +75,7 @@ func (p *picker) cluster(info *network.StreamInfo, random func(int64) int64) str
 
 // idleFor is the idle timeout of a flow; 0 is none.
 func (p *TCPProxy) idleFor(info *network.StreamInfo) time.Duration {
-	v, ok := info.FilterState[stateIdle]
+	v, ok := info.FilterState.Lookup(stateIdle)
 	if !ok {
 		return p.idle
 	}
@@ -87,6 +87,6 @@ func (p *TCPProxy) idleFor(info *network.StreamInfo) time.Duration {
 }
 
 func stateBool(info *network.StreamInfo, name string) bool {
-	v, ok := info.FilterState[name]
+	v, ok := info.FilterState.Lookup(name)
 	return ok && fmt.Sprint(v) == "true"
 }

@@ -194,7 +194,7 @@ func TestK10InternalUpstreamPasses(t *testing.T) {
 	if len(both) != 3 || both["of"] != "host" || both["n"] != 1.0 || fmt.Sprint(both["deep"]) != "map[a:b]" {
 		t.Errorf("metadata: %v", inner.Metadata)
 	}
-	if len(inner.FilterState) != 1 || inner.FilterState["shared"] != "yes" {
+	if len(inner.FilterState) != 1 || inner.FilterState.Get("shared") != "yes" {
 		t.Errorf("filter state: %v", inner.FilterState)
 	}
 	if n := value(s, "cluster.x.internal_upstream.no_metadata"); n != 1 {

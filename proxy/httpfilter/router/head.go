@@ -33,7 +33,7 @@ func upstreamHead(x *codec.Exchange) *codec.Request {
 // connectAuthority is where a CONNECT goes, with the port that the connection
 // manager has stripped from what routes see.
 func connectAuthority(x *codec.Exchange) string {
-	if port, ok := x.Info.FilterState[route.StateConnectPort].(string); ok {
+	if port, ok := x.Info.FilterState.Get(route.StateConnectPort).(string); ok {
 		return route.WithPort(x.Request.Authority, port)
 	}
 	return x.Request.Authority
