@@ -107,6 +107,7 @@ type silent struct {
 	mu    sync.Mutex
 	ready func()
 	cause error
+	asked *sync.WaitGroup // done when it is polled first; may be nil
 }
 
 func (s *silent) ReadChunk() (*Chunk, error) { panic("it is polled") }
@@ -116,6 +117,9 @@ func (s *silent) Close() error               { return nil }
 func (s *silent) PollChunk(ready func()) (*Chunk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ready == nil && s.asked != nil {
+		s.asked.Done()
+	}
 	s.ready = ready
 	return nil, s.cause
 }
@@ -135,12 +139,14 @@ func TestIdleFlowIsOneGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	const flows = 100
 	ctx, cancel := context.WithCancelCause(context.Background())
-	var over sync.WaitGroup
+	var over, asked sync.WaitGroup
+	asked.Add(2 * flows)
 	for range flows {
-		over.Go(func() { Relay(ctx, &silent{}, &silent{}, RelayOptions{Meter: &Meter{}}) })
+		over.Go(func() { Relay(ctx, &silent{asked: &asked}, &silent{asked: &asked}, RelayOptions{Meter: &Meter{}}) })
 	}
-	want := before + flows
-	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() != want; time.Sleep(time.Millisecond) {
+	asked.Wait()
+	most := before + flows // of which others' may have ended meanwhile
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > most; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Errorf("%d goroutines for %d flows", runtime.NumGoroutine()-before, flows)
 			break
