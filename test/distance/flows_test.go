@@ -1,6 +1,7 @@
 package distance
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/test/program"
 	"culvert/test/topology"
 )
 
@@ -20,6 +22,7 @@ const (
 // origin sends without end, or takes what comes.
 type origin struct {
 	took atomic.Pointer[atomic.Int64] // by flows that come from now on
+	busy atomic.Int64                 // flows
 }
 
 func newOrigin(t *testing.T, ln net.Listener) *origin {
@@ -39,6 +42,8 @@ func newOrigin(t *testing.T, ln net.Listener) *origin {
 }
 
 func (o *origin) serve(c net.Conn) {
+	o.busy.Add(1)
+	defer o.busy.Add(-1)
 	defer c.Close()
 	var way [1]byte
 	if _, err := io.ReadFull(c, way[:]); err != nil {
@@ -78,7 +83,7 @@ func send(c net.Conn) {
 func (w *world) flows(t *testing.T, way byte, to string, grow, measured time.Duration) float64 {
 	t.Helper()
 	var arrived atomic.Int64
-	w.origin.took.Store(&arrived) // what is under way of flows before is not counted
+	w.origin.took.Store(&arrived)
 	var running sync.WaitGroup
 	var conns []net.Conn
 	for _, c := range dialAll(t, w.near, to) {
@@ -101,6 +106,13 @@ func (w *world) flows(t *testing.T, way byte, to string, grow, measured time.Dur
 		_ = c.Close()
 	}
 	running.Wait()
+	// What is under way of them is in the way of those that come.
+	program.Eventually(t, time.Minute, "the flows are over at the origin", func() error {
+		if n := w.origin.busy.Load(); n > 0 {
+			return fmt.Errorf("%d are not", n)
+		}
+		return nil
+	})
 	return rate
 }
 
