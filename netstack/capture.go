@@ -202,6 +202,9 @@ func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.
 	case g.flows+g.backlog.n >= g.limit.flows:
 		c.overLimit.Add(1)
 		return errTooManyFlows
+	case g.stack.overload.RefusesConnections():
+		c.overloaded.Add(1)
+		return network.ErrOverload
 	case g.pending.all >= g.limit.pending:
 		c.synPending.Add(1)
 		return nil
@@ -325,7 +328,7 @@ func anySource(tcpip.Address) bool { return true }
 
 // welcome is asked of each SYN before gVisor handles it.
 func (s *Stack) welcome(id stack.TransportEndpointID) bool {
-	if s.gate.full(id) {
+	if s.gate.full(id) || s.gate.stopped(id) {
 		return false
 	}
 	s.reusePort(id)
@@ -344,6 +347,25 @@ func (g *gate) full(id stack.TransportEndpointID) bool {
 		g.stack.counters.synPending.Add(1)
 	}
 	return full
+}
+
+// stopped reports whether a SYN is to be dropped since memory is short, and
+// counts it: it will be repeated. Where connects are refused as well, to be told
+// so is better than to wait.
+func (g *gate) stopped(id stack.TransportEndpointID) bool {
+	o := g.stack.overload
+	if !o.DropsConnections() || o.RefusesConnections() {
+		return false
+	}
+	g.mu.Lock()
+	known := g.entries[id] != nil
+	g.mu.Unlock()
+	if known {
+		return false
+	}
+	g.stack.counters.synSeen.Add(1)
+	g.stack.counters.synOverload.Add(1)
+	return true
 }
 
 // reusePort ends an old connection in TIME_WAIT whose port an application uses

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,9 +100,35 @@ type Deps struct {
 	// Prober tells whether a connecting application is still there; nil: it is
 	// assumed to be.
 	Prober Prober
+	// Overload says what has to give way while memory is short; nil: nothing.
+	Overload Overload
 	// Log may be nil.
 	Log *slog.Logger
 }
+
+// Overload is asked for each connect, from any goroutine, and does not wait but
+// where it says so.
+type Overload interface {
+	// DropsConnections: the SYN is left unanswered. It will be repeated.
+	DropsConnections() bool
+	// RefusesConnections: connects are told net unreachable at once.
+	RefusesConnections() bool
+	// AwaitConnection returns when a connect may be opened; an error refuses it.
+	// It is the one that may wait, on the flow's goroutine.
+	AwaitConnection(ctx context.Context) error
+	// Buffer is what a connection may buffer in each direction, bytes; 0: as much
+	// as any.
+	Buffer() int
+}
+
+// noOverload is where there is always memory.
+type noOverload struct{}
+
+func (noOverload) DropsConnections() bool   { return false }
+func (noOverload) RefusesConnections() bool { return false }
+func (noOverload) Buffer() int              { return 0 }
+
+func (noOverload) AwaitConnection(context.Context) error { return nil }
 
 func (d Deps) withDefaults() Deps {
 	if d.Device == nil {
@@ -112,6 +139,9 @@ func (d Deps) withDefaults() Deps {
 	}
 	if d.Flows == nil {
 		d.Flows = network.NewFlowTable()
+	}
+	if d.Overload == nil {
+		d.Overload = noOverload{}
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)

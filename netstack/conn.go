@@ -57,6 +57,7 @@ var (
 	_ network.ChunkPoller = (*conn)(nil)
 	_ network.ChunkWriter = (*conn)(nil)
 	_ network.SendQueue   = (*conn)(nil)
+	_ network.Holder      = (*conn)(nil)
 )
 
 func newConn(id stack.TransportEndpointID) *conn {

@@ -81,6 +81,9 @@ func (f *flow) begin() (network.Handler, error) {
 	s := f.stack
 	s.flows.Add(f.info)
 	f.firstProbe()
+	if err := s.overload.AwaitConnection(f.ctx); err != nil {
+		return nil, err
+	}
 	if h, bound := s.cfg.Bindings.Handler(destination(f.entry.id), s.lookup); bound {
 		return h, nil
 	}

@@ -109,5 +109,6 @@ func (g *gate) completeHandshake(r *tcp.ForwarderRequest) {
 		return
 	}
 	h.conn.attach(ep)
+	h.conn.buffer(g.stack.overload.Buffer())
 	h.done <- nil
 }

@@ -31,6 +31,7 @@ type Stack struct {
 	lookup    network.HandlerLookup
 	flows     *network.FlowTable
 	prober    Prober
+	overload  Overload
 	log       *slog.Logger
 	link      *link.Endpoint
 	stack     *stack.Stack
@@ -58,7 +59,7 @@ func New(cfg Config, d Deps) (*Stack, error) {
 	}
 	d = d.withDefaults()
 	s := &Stack{
-		cfg: cfg, device: d.Device, lookup: d.Lookup, flows: d.Flows, prober: d.Prober,
+		cfg: cfg, device: d.Device, lookup: d.Lookup, flows: d.Flows, prober: d.Prober, overload: d.Overload,
 		log: d.Log, link: link.New(d.Device), icmpLimit: newICMPLimiter(),
 		halfOpen: make(chan struct{}, maxHalfOpen),
 	}

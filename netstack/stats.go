@@ -19,6 +19,9 @@ type Stats struct {
 	// connects in all, or of one source; another SYN of the same addresses and
 	// ports is being answered.
 	SynDroppedInvalid, SynDroppedPendingLimit, SynDroppedSourceLimit, SynDroppedBusy uint64
+	// SynDroppedOverload were dropped, FlowsOverloaded told net unreachable, since
+	// memory is short.
+	SynDroppedOverload, FlowsOverloaded uint64
 	// FlowsOverLimit were told net unreachable because of max_flows,
 	// FlowsUnwanted because the stack was closing.
 	FlowsOverLimit, FlowsUnwanted uint64
@@ -49,6 +52,7 @@ type Stats struct {
 type counters struct {
 	synSeen, synRetransmitted                              atomic.Uint64
 	synInvalid, synPending, synSource, synBusy             atomic.Uint64
+	synOverload, overloaded                                atomic.Uint64
 	overLimit, unwanted                                    atomic.Uint64
 	accepted, handshakesFailed, replayed, silentForgotten  atomic.Uint64
 	verdicts                                               [network.VerdictSilent + 1]atomic.Uint64
@@ -65,7 +69,8 @@ func (s *Stack) Stats() Stats {
 		SynSeen: c.synSeen.Load(), SynRetransmitted: c.synRetransmitted.Load(),
 		SynDroppedInvalid: c.synInvalid.Load(), SynDroppedPendingLimit: c.synPending.Load(),
 		SynDroppedSourceLimit: c.synSource.Load(), SilentForgotten: c.silentForgotten.Load(),
-		SynDroppedBusy: c.synBusy.Load(),
+		SynDroppedBusy:     c.synBusy.Load(),
+		SynDroppedOverload: c.synOverload.Load(), FlowsOverloaded: c.overloaded.Load(),
 		FlowsOverLimit: c.overLimit.Load(), FlowsUnwanted: c.unwanted.Load(),
 		Accepted: c.accepted.Load(), HandshakesFailed: c.handshakesFailed.Load(), Replayed: c.replayed.Load(),
 		Refused:         c.verdicts[network.VerdictRefused].Load(),

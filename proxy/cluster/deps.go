@@ -46,6 +46,9 @@ type Deps struct {
 	// is none. It is asked for each target that a flow brings, before any
 	// policy: what is bound there is the operator's word. May be nil.
 	Bound func(netip.AddrPort) (network.Handler, bool)
+	// StreamWindow is what a stream of a new HTTP/2 connection may buffer where
+	// the configuration does not say, bytes; 0, or nil, is the codec's default.
+	StreamWindow func() int
 	// Connector dials instead of kernel sockets; nil: kernel sockets.
 	Connector Connector
 }

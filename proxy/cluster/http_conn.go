@@ -28,6 +28,9 @@ func newHTTPConn(c network.Conn, p codec.Proto, s *httpSettings, id uint64, clos
 	if p == codec.HTTP2 {
 		cfg := s.h2
 		cfg.ConnectionID, cfg.StreamClosed = id, closed
+		if cfg.StreamWindow == 0 && s.window != nil {
+			cfg.StreamWindow = s.window()
+		}
 		return h2.NewClientConn(c, cfg)
 	}
 	cfg := s.h1

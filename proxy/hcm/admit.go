@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 // may be a tunnel. It returns the filters it goes through, or the reply that
 // ends it.
 func (e *exchange) admit() (chain, *codec.LocalReply) {
+	if wait := e.hcm.deps.Await; wait != nil && errors.Is(wait(e.ctx), network.ErrOverload) {
+		return nil, e.overloaded()
+	}
 	if reply := e.check(); reply != nil {
 		return nil, reply
 	}
@@ -66,6 +70,18 @@ func (e *exchange) check() *codec.LocalReply {
 		return &codec.LocalReply{Status: 404, Details: "absolute_path_rejected", Reason: network.ReasonNoRoute}
 	}
 	return nil
+}
+
+// detailsOverload are Envoy's details of what ended since memory is short.
+const detailsOverload = "overload"
+
+// overloaded refuses a request while memory is short, in Envoy's words.
+func (e *exchange) overloaded() *codec.LocalReply {
+	e.hcm.counts.rqOverload.Inc()
+	return &codec.LocalReply{
+		Status: 503, Body: "envoy overloaded", Flags: network.FlagOM, Details: detailsOverload,
+		Reason: network.ReasonOverflow, Err: network.ErrOverload,
+	}
 }
 
 // stripPort takes the port off the authority that routes and logs see. That of a

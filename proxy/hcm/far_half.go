@@ -68,6 +68,9 @@ func (e *exchange) tunnelEnded(r network.RelayResult) error {
 		return e.tunnelTimedOut(reply)
 	}
 	switch {
+	case errors.Is(r.Err, network.ErrOverload):
+		e.hcm.counts.rqTxReset.Inc()
+		return e.fail(network.FlagOM, detailsOverload, r.Err)
 	case errors.Is(r.Err, network.ErrIdleTimeout):
 		return e.tunnelTimedOut(streamIdle())
 	case r.Downstream == network.EndReset || r.Downstream == network.EndError:

@@ -48,9 +48,9 @@ type Deps struct {
 	// come back by another connection, and nothing that runs is cut short. nil:
 	// never.
 	Ending func() bool
-	// Overloaded is asked for each request: one that it is true for is refused.
-	// nil: never.
-	Overloaded func() bool
+	// Await returns when a request may be served, or with network.ErrOverload if it
+	// is to be refused. nil: at once.
+	Await func(context.Context) error
 	// StreamWindow is what a stream of a new HTTP/2 connection may buffer where
 	// the configuration does not say, bytes; 0, or nil, is the codec's default.
 	StreamWindow func() int

@@ -21,7 +21,7 @@ type counts struct {
 
 	rqTotal, rqCompleted, rqRxReset, rqTxReset, rqNonRelativePath *stats.Counter
 	rqUpgradeRefused, rqIdleTimeout, rqMaxDuration                *stats.Counter
-	rqTimeout, rqHeaderTimeout                                    *stats.Counter
+	rqTimeout, rqHeaderTimeout, rqOverload                        *stats.Counter
 	rqNoRoute, rqNoCluster, rqRedirect, rqDirect                  *stats.Counter
 	rqClass                                                       [5]*stats.Counter // 1xx to 5xx
 	rqActive                                                      *stats.Gauge
@@ -60,6 +60,7 @@ func newCounts(store *stats.Store, prefix string) *counts {
 		rqTxReset: s.Counter("downstream_rq_tx_reset"), rqNonRelativePath: s.Counter("downstream_rq_non_relative_path"),
 		rqUpgradeRefused: s.Counter("downstream_rq_ws_on_non_ws_route"), rqIdleTimeout: s.Counter("downstream_rq_idle_timeout"),
 		rqMaxDuration: s.Counter("downstream_rq_max_duration_reached"),
+		rqOverload:    s.Counter("downstream_rq_overload_close"),
 		rqTimeout:     s.Counter("downstream_rq_timeout"), rqHeaderTimeout: s.Counter("downstream_rq_header_timeout"),
 		rqNoRoute: s.Counter("no_route"), rqNoCluster: s.Counter("no_cluster"),
 		rqRedirect: s.Counter("rq_redirect"), rqDirect: s.Counter("rq_direct_response"),

@@ -88,6 +88,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // serveConn makes a flow of a connection and serves it.
 func (l *Listener) serveConn(ctx context.Context, c net.Conn, complaints *network.Seldom) {
+	if l.overloaded(ctx, complaints) {
+		_ = c.Close()
+		return
+	}
 	if l.deps.Admit != nil {
 		release, ok := l.deps.Admit()
 		if !ok {
@@ -111,6 +115,18 @@ func (l *Listener) serveConn(ctx context.Context, c net.Conn, complaints *networ
 	err = l.ServeFlow(ctx, f)
 	f.over()
 	l.deps.Log.Debug("connection ended", "listener", l.name, "conn", f.info.ID, "error", err)
+}
+
+// overloaded waits until there is room for a connection; true: there is none.
+func (l *Listener) overloaded(ctx context.Context, complaints *network.Seldom) bool {
+	if l.deps.Await == nil || !errors.Is(l.deps.Await(ctx), network.ErrOverload) {
+		return false
+	}
+	l.n.overloaded.Inc()
+	if suppressed, ok := complaints.Allow("overload"); ok {
+		l.deps.Log.Warn("connections are closed: memory is short", "listener", l.name, "suppressed", suppressed)
+	}
+	return true
 }
 
 var errOver = network.WithReason(network.ReasonCanceled, errors.New("flow is over"))

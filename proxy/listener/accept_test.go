@@ -237,6 +237,37 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
+// While memory is short connections are closed, and counted as that.
+func TestOverload(t *testing.T) {
+	var short atomic.Bool
+	addr, l := serve(t, func(ctx context.Context, f network.Flow) error {
+		c, err := f.Accept(ctx)
+		if err != nil {
+			return err
+		}
+		_, _ = c.Write([]byte("in"))
+		return c.Close()
+	}, func(l *Listener) {
+		l.deps.Await = func(context.Context) error {
+			if short.Load() {
+				return network.ErrOverload
+			}
+			return nil
+		}
+	})
+	short.Store(true)
+	if _, err := dial(t, addr).Read(make([]byte, 1)); err == nil {
+		t.Error("a connection was served")
+	}
+	if v := l.n.overloaded.Value(); v != 1 {
+		t.Errorf("overload_reject %d", v)
+	}
+	short.Store(false)
+	if _, err := io.ReadFull(dial(t, addr), make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Closing the socket drains: what is open goes on, and Serve waits for it.
 func TestServeDrains(t *testing.T) {
 	l, err := New(&listenerv3.Listener{Name: "l", Address: socketAddress("127.0.0.1", 0),

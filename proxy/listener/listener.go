@@ -32,6 +32,9 @@ type Deps struct {
 	// Admit takes a place among the connections that kernel sockets may have in
 	// all; false refuses one. release gives the place back. nil: no limit.
 	Admit func() (release func(), ok bool)
+	// Await returns when a connection of a kernel socket may be served, or with
+	// network.ErrOverload if it is to be closed. nil: at once.
+	Await func(context.Context) error
 }
 
 // Listener is compiled and immutable. It is safe from any goroutine.

@@ -9,9 +9,9 @@ import (
 
 // counters are listener.<address>.*, under Envoy's names.
 type counters struct {
-	total, destroy, overflow, noFilterChain, transportTimeout, filtersTimeout, filterError *stats.Counter
-	active                                                                                 *stats.Gauge
-	lengthMs                                                                               *stats.Histogram
+	total, destroy, overflow, overloaded, noFilterChain, transportTimeout, filtersTimeout, filterError *stats.Counter
+	active                                                                                             *stats.Gauge
+	lengthMs                                                                                           *stats.Histogram
 }
 
 // scopeOf is where a listener's metrics are.
@@ -25,6 +25,7 @@ func newCounters(s *stats.Scope) *counters {
 		total:            s.Counter("downstream_cx_total"),
 		destroy:          s.Counter("downstream_cx_destroy"),
 		overflow:         s.Counter("downstream_global_cx_overflow"),
+		overloaded:       s.Counter("downstream_cx_overload_reject"),
 		noFilterChain:    s.Counter("no_filter_chain_match"),
 		transportTimeout: s.Counter("downstream_cx_transport_socket_connect_timeout"),
 		filtersTimeout:   s.Counter("downstream_pre_cx_timeout"),

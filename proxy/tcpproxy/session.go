@@ -246,6 +246,8 @@ func (s *session) ended(res network.RelayResult) {
 		return
 	}
 	switch {
+	case errors.Is(res.Err, network.ErrOverload):
+		s.info.Flags |= network.FlagOM
 	case res.Downstream == network.EndReset:
 		s.info.Flags |= network.FlagDR
 		s.info.TerminationDetails = "closing_upstream_tcp_connection_due_to_downstream_reset_close"
