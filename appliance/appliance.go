@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"culvert/appliance/overload"
 	"culvert/configs"
 	internallisteners "culvert/internal-listeners"
 	"culvert/proxy/accesslog"
@@ -32,6 +33,7 @@ type Appliance struct {
 	resolver resolver.Resolver
 	sockets  *sockets
 	own      ownAddresses
+	overload *overload.Manager
 
 	complaints *network.Seldom // about clusters that fail
 
@@ -87,6 +89,7 @@ func newAppliance(src configs.Source, opt Options, sinks *accesslog.Sinks) *Appl
 		complaints: &network.Seldom{Every: tcpproxy.ComplainEvery},
 		live:       make(chan struct{}), lost: make(chan error, 1),
 	}
+	a.overload = overload.New(overload.Deps{Stats: a.stats, Flows: a.flows, Log: a.log})
 	a.n = newServerStats(a.stats, connectionLimit())
 	a.resolver = resolver.New(resolver.Config{Control: a.markSocket})
 	a.quit, a.quitNow = context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"culvert/appliance/overload"
 	"culvert/configs"
 	"culvert/configs/field"
 	internallisteners "culvert/internal-listeners"
@@ -23,13 +24,14 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 )
 
 // build makes a generation of a document: all the wiring, on one screen. It
 // opens nothing. The knot (listeners name clusters, clusters name internal
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
-	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, secrets: transport.NewSecrets(a.log), logs: a.sinks.Share()}
+	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, pause: a.overload.Listener, secrets: transport.NewSecrets(a.log), logs: a.sinks.Share()}
 	g.life, g.abort = context.WithCancelCause(context.Background())
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
@@ -37,6 +39,7 @@ func (a *Appliance) build(doc *configs.Document) (*generation, error) {
 	err := field.Join(
 		doc.Check(Honoured()),
 		b.bootstrapExtensions(doc.Bootstrap.GetBootstrapExtensions()),
+		b.overload(doc.Bootstrap.GetOverloadManager()),
 		b.admin(doc.Bootstrap.GetAdmin()),
 		field.At("static_resources.clusters", b.clusters(res.GetClusters())),
 		field.At("static_resources.listeners", b.listeners(res.GetListeners())),
@@ -60,12 +63,22 @@ type builder struct {
 	bindings          *netstack.Bindings // of all netstacks
 }
 
+// overload is what has to give way when memory is short.
+func (b *builder) overload(m *overloadv3.OverloadManager) (err error) {
+	b.g.overload = overload.DefaultConfig(b.a.opt.MaxHeap)
+	if m != nil {
+		b.g.overload, err = overload.NewConfig(m)
+	}
+	return field.At("overload_manager", err)
+}
+
 func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 	b.g.clusters, err = cluster.NewSet(list, cluster.Deps{
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: b.transportDeps(),
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
-		Admin: func() netip.AddrPort { return b.g.admin.IP },
-		Bound: b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows, b.g.flows.hold).Dial,
+		Admin:        func() netip.AddrPort { return b.g.admin.IP },
+		StreamWindow: b.a.overload.Buffer,
+		Bound:        b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows, b.g.flows.hold).Dial,
 	})
 	return err
 }
@@ -77,6 +90,7 @@ func (b *builder) listeners(list []*listenerv3.Listener) error {
 		l, err := listener.New(m, listener.Deps{
 			NetworkFilter: b.networkFilter, InternalListeners: b.internalListeners, Transport: b.transportDeps(),
 			Stats: b.a.stats, Flows: b.a.flows, AccessLog: b.g.logs, Log: b.a.log, Admit: b.a.n.admit,
+			Await: b.a.overload.AwaitConnection,
 		})
 		if err != nil {
 			errs = append(errs, field.At(field.Index("", i), err))
@@ -105,6 +119,7 @@ func (b *builder) hcmDeps() hcm.Deps {
 		TunnelConn: tunnel.NewConn, ProxyStatus: tunnel.ProxyStatus,
 		Stats: b.a.stats, AccessLog: b.g.logs, Flows: b.a.flows, Log: b.a.log,
 		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime, Ending: b.ending(b.inbound),
+		Await: b.a.overload.AwaitRequest, StreamWindow: b.a.overload.Buffer,
 	}
 }
 

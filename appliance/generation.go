@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/appliance/admin"
+	"culvert/appliance/overload"
 	"culvert/configs"
 	"culvert/proxy/accesslog"
 	"culvert/proxy/cluster"
@@ -30,6 +31,9 @@ type generation struct {
 	admin     network.Address    // zero: no admin
 	allowed   *admin.Paths       // of the admin
 	built     time.Time
+
+	overload overload.Config
+	pause    func(net.Listener) net.Listener // while memory is short
 
 	logs *accesslog.Sinks // its share of the access logs
 
@@ -68,7 +72,7 @@ func (g *generation) bind(ctx context.Context, s *sockets) error {
 			g.closeSockets()
 			return fmt.Errorf("listener %q: %w", l.Name(), err)
 		}
-		g.uses[i] = ln
+		g.uses[i] = g.pause(ln)
 	}
 	return nil
 }

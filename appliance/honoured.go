@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"culvert/appliance/overload"
 	"culvert/configs/field"
 	"culvert/proxy/accesslog"
 	"culvert/proxy/cluster"
@@ -17,7 +18,7 @@ import (
 // others: nothing is ignored in silence.
 func Honoured() field.Honoured {
 	h := field.Honoured{
-		"envoy.config.bootstrap.v3.Bootstrap":                                    "node admin static_resources bootstrap_extensions",
+		"envoy.config.bootstrap.v3.Bootstrap":                                    "node admin static_resources bootstrap_extensions overload_manager",
 		"envoy.config.bootstrap.v3.Bootstrap.StaticResources":                    "listeners clusters",
 		"envoy.config.bootstrap.v3.Admin":                                        "address allow_paths",
 		"envoy.config.listener.v3.Listener":                                      "traffic_direction",
@@ -29,7 +30,7 @@ func Honoured() field.Honoured {
 			"table rule_priority mark max_pending_connects max_pending_connects_per_source max_flows netstack_listeners",
 		"culvert.v1.NetstackListener": "address port listener",
 	}
-	h.Merge(accesslog.Honoured(), cluster.Honoured(), hcm.Honoured(), listener.Honoured(), route.Honoured(),
+	h.Merge(overload.Honoured(), accesslog.Honoured(), cluster.Honoured(), hcm.Honoured(), listener.Honoured(), route.Honoured(),
 		router.Honoured(), dynamicforwardproxy.Honoured(), tcpproxy.Honoured(), transport.Honoured())
 	return h
 }

@@ -45,6 +45,8 @@ func (a *Appliance) Run(ctx, kill context.Context) error {
 	defer a.startViews(admin)()
 	began := time.Now()
 	a.n.started(g)
+	a.overload.Configure(g.overload)
+	defer a.watchOverload()()
 	g.startClusters()
 	a.registry.Replace(g.handlers())
 	g.startAccepting()
@@ -101,6 +103,17 @@ func (a *Appliance) startViews(admin net.Listener) (stop func()) {
 		cancel()
 		wg.Wait()
 		unexport()
+	}
+}
+
+// watchOverload watches memory until stop.
+func (a *Appliance) watchOverload() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { a.overload.Run(ctx) }) // ends with ctx
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 

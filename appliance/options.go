@@ -15,6 +15,9 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Version is shown in /stats and sent nowhere.
 	Version string
+	// MaxHeap is what the process may hold where the configuration has no overload
+	// manager (overload.MaxHeap), bytes; 0: no limit is known.
+	MaxHeap uint64
 	// DrainTime is how long open flows may go on once the appliance stops, or
 	// once a new configuration has replaced theirs.
 	DrainTime time.Duration

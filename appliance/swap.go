@@ -50,6 +50,7 @@ func (a *Appliance) replace(ctx context.Context, g *generation) error {
 		return err
 	}
 	g.startClusters()
+	a.overload.Configure(g.overload)
 	a.registry.Replace(g.handlers())
 	a.current = g
 	a.draining = append(a.draining, old)

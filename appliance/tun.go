@@ -95,6 +95,7 @@ func (a *Appliance) openTun(spec *tunSpec, clusters []*clusterv3.Cluster) (t *ru
 	}
 	t.stack, err = netstack.New(capture, netstack.Deps{
 		Device: t.device, Lookup: a.registry.Lookup, Flows: a.flows, Prober: t.prober, Log: a.log,
+		Overload: a.overload,
 	})
 	if err != nil {
 		return t, err

@@ -12,6 +12,7 @@ import (
 
 	"culvert/appliance"
 	"culvert/appliance/admin"
+	"culvert/appliance/overload"
 	"culvert/configs"
 
 	"github.com/spf13/cobra"
@@ -81,6 +82,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	return serve(src, appliance.Options{
 		Log: log, Level: level, Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 		Version: versionString(), DrainTime: time.Duration(f.drainSecs) * time.Second,
+		MaxHeap: overload.MaxHeap(),
 	})
 }
 
