@@ -67,3 +67,33 @@ func TestOverload(t *testing.T) {
 		told{type4: 3, cd4: 0}.check(t, r, from, dst)
 	})
 }
+
+// What a connection holds for an application that does not read, and for who does
+// not read the application, is known, and bounded by the buffer it got.
+func TestHeld(t *testing.T) {
+	const buffer = 128 << 10
+	app, nc, _ := pairOf(t, families()[0].dst)
+	c := nc.(*conn)
+	if n := c.Held(); n != 0 {
+		t.Errorf("an idle connection holds %d", n)
+	}
+	c.buffer(buffer)
+	must(t, <-writeAll(app, noise(10<<10)))
+	eventually(t, "what arrived to be held", func() bool { return c.Held() == 10<<10 })
+	wrote := make(chan error, 1)
+	go func() { // ends with the connection
+		_, err := c.Write(noise(32 << 20))
+		wrote <- err
+	}()
+	eventually(t, "the send queue to be full", func() bool { return c.Held() >= buffer })
+	if n := c.Held(); n > 2*buffer {
+		t.Errorf("%d are held with buffers of %d", n, buffer)
+	}
+	c.Abort(network.ErrOverload)
+	if err := <-wrote; err == nil {
+		t.Error("the writer was not told")
+	}
+	if n := c.Held(); n != 0 {
+		t.Errorf("%d are held after the end", n)
+	}
+}
