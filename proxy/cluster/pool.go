@@ -252,7 +252,7 @@ func (p *pool) expectedLocked() int64 {
 
 func (p *pool) dial(d *poolDial) {
 	defer d.cancel(nil)
-	pc, err := p.c.connectHTTP(d.ctx, p)
+	pc, err := p.c.connectHTTP(d.ctx, p, d.why)
 	p.mu.Lock()
 	wanted := slices.Contains(p.dials, d)
 	p.dials = slices.DeleteFunc(p.dials, func(x *poolDial) bool { return x == d })

@@ -34,7 +34,7 @@ type pooled struct {
 }
 
 // connectHTTP makes a connection of p's endpoint.
-func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
+func (c *Cluster) connectHTTP(ctx context.Context, p *pool, why dialReason) (*pooled, error) {
 	conn, err := c.connect(ctx, c.pooling, p.host, transport.Options{
 		ServerName: p.key.sni, ALPN: p.key.speaks.alpn(), Info: p.info, AbsoluteForm: p.key.absolute,
 	}, p.innerInfo())
@@ -60,6 +60,7 @@ func (c *Cluster) connectHTTP(ctx context.Context, p *pool) (*pooled, error) {
 	}
 	settings := c.http
 	settings.h1.AbsoluteForm = settings.h1.AbsoluteForm || p.key.absolute
+	settings.h2.MadeAhead = why != dialNeeded
 	pc.conn = c.newConn(conn, proto, &settings, pc.id, pc.streamClosed)
 	c.n.cxActive.Inc()
 	p.host.n.cxActive.Add(1)

@@ -33,6 +33,9 @@ type Config struct {
 	// may stay silent after that. Defaults: client 5 s and 4 s, so that a dead
 	// gateway is noticed within 10 s; server 60 s and 15 s.
 	KeepaliveInterval, KeepaliveTimeout time.Duration
+	// MadeAhead says that no request waits for the connection: its first one may
+	// find it long dead, as any other (client).
+	MadeAhead bool
 	// IdleTimeout ends a connection without streams (default none).
 	IdleTimeout time.Duration
 	// DrainTimeout is how long streams may go on after a drain began (default

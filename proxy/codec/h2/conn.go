@@ -180,11 +180,13 @@ func (c *conn) lossLocked(err error) error {
 // toldLocked is what one stream is told. A tunnel that was asked for on a
 // connection from which nothing has come since had asked nobody, by all that can
 // be seen: the connection had died while nobody used it. Nothing but the head of
-// the request has gone out, so that it may be asked for once more. A connection's
-// first request is none of these: that was just made.
+// the request has gone out, so that it may be asked for once more. The request for
+// which a connection was made is none of these, nor are those before its peer has
+// said a word.
 func (c *conn) toldLocked(st *stream, loss error) error {
 	heard := time.Duration(c.timers.lastRead.Load())
-	if c.server || st.id == 1 || st.headed || !st.head.Repeatable || !c.peer.seen || heard > st.opened {
+	madeFor := (st.id == 1 || !c.peer.seen) && !c.cfg.MadeAhead
+	if c.server || madeFor || st.headed || !st.head.Repeatable || heard > st.opened {
 		return loss
 	}
 	return fmt.Errorf("%w: %w", loss, errUnheard)

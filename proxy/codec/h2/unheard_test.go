@@ -21,13 +21,15 @@ func TestDeadConnectionsDidNotProcess(t *testing.T) {
 		name       string
 		repeatable bool
 		used       bool // before the request
+		ahead      bool // made before the request
 		dead       bool // before the request
 		processed  bool
 	}{
-		{"a tunnel", true, true, true, false},
-		{"a tunnel, on a connection that lived", true, true, false, true},
-		{"a tunnel, the first of the connection", true, false, true, true},
-		{"what is not repeatable", false, true, true, true},
+		{"a tunnel", true, true, false, true, false},
+		{"a tunnel, on a connection that lived", true, true, false, false, true},
+		{"a tunnel, for which the connection was made", true, false, false, true, true},
+		{"a tunnel, on a connection made ahead", true, false, true, true, false},
+		{"what is not repeatable", false, true, false, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silent := func(ctx context.Context, s codec.ServerStream) {
@@ -36,7 +38,7 @@ func TestDeadConnectionsDidNotProcess(t *testing.T) {
 				}
 				<-s.Context().Done()
 			}
-			memory(t, h2.Config{}, h2.Config{}, silent, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
+			memory(t, h2.Config{MadeAhead: c.ahead}, h2.Config{}, silent, func(t *testing.T, cc *h2.ClientConn, wire *codectest.Conn, _ context.CancelFunc, _ <-chan error) {
 				if c.used {
 					first := openTo(t, cc, "first:1")
 					defer func() {
