@@ -1,7 +1,6 @@
 package overload
 
 import (
-	"fmt"
 	"time"
 
 	"culvert/configs/field"
@@ -141,6 +140,3 @@ func (c *Config) lowest() float64 {
 	}
 	return least
 }
-
-// String is for the log.
-func (c Config) String() string { return fmt.Sprintf("max heap %d MiB", c.maxHeap>>20) }

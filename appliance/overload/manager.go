@@ -24,6 +24,9 @@ const (
 	// newlyShare is the part of the limit that must have been allocated before
 	// another collection is worth its time.
 	newlyShare = 16
+	// Collections take no more than one part of the time in so many: where nothing
+	// has changed, and where something depends on it.
+	staleShare, matterShare = 20, 1
 )
 
 // Deps are the collaborators of a Manager.
@@ -58,7 +61,8 @@ type Manager struct {
 	cycles    uint64    // collections, when it last looked
 	collected time.Time // when their number last changed
 	shrunk    time.Time
-	resetIn   uint64 // collections when flows were reset last
+	took      time.Duration // the last collection
+	resetIn   uint64        // collections when flows were reset last
 }
 
 // memory is heap; a test's is its own.
@@ -122,6 +126,7 @@ func (m *Manager) Run(ctx context.Context) {
 		if c.maxHeap != limited {
 			limited = c.maxHeap
 			limitMemory(before, limited)
+			m.deps.Log.Info("memory is bounded", "max_heap_bytes", limited)
 		}
 		timer.Reset(m.round(c, time.Now()))
 	}
@@ -192,16 +197,26 @@ func (m *Manager) measure(c Config, now time.Time) usage {
 	if u.cycles != m.cycles {
 		m.cycles, m.collected = u.cycles, now
 	}
-	newly := u.atMost() - u.known()
-	stale := c.acts(u.known()) && (now.Sub(m.collected) >= max(staleAfter, c.refresh) || !m.settled(u))
-	matters := m.admission.awaited() || !c.sameActions(u.known(), u.atMost())
-	if !stale && (newly < c.maxHeap/newlyShare || !matters) {
+	if !m.worthCollecting(c, u, now.Sub(m.collected)) {
 		return u
 	}
+	began := time.Now()
 	m.memory.collect()
+	m.took = time.Since(began)
 	u = m.memory.look()
-	m.cycles, m.collected = u.cycles, now
+	m.cycles, m.collected = u.cycles, time.Now()
 	return u
+}
+
+// worthCollecting decides it, the last collection being some time ago: of a large
+// heap one takes seconds.
+func (m *Manager) worthCollecting(c Config, u usage, ago time.Duration) bool {
+	if c.acts(u.known()) && (ago >= max(staleAfter, c.refresh, staleShare*m.took) || !m.settled(u)) {
+		return true
+	}
+	newly := u.atMost() - u.known()
+	matters := m.admission.awaited() || !c.sameActions(u.known(), u.atMost())
+	return matters && newly >= c.maxHeap/newlyShare && ago >= matterShare*m.took
 }
 
 // acts reports whether something is done with so many bytes in use.
