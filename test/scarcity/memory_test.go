@@ -1,11 +1,13 @@
 package scarcity
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
 
 	"culvert/test/need"
+	"culvert/test/program"
 	"culvert/test/scale"
 )
 
@@ -105,6 +107,11 @@ func (w *world) recovers(app *helper, capture, gateway *culvert, address string,
 	}
 	took := time.Since(began)
 	app.command("close")
+	for _, c := range []*culvert{capture, gateway} {
+		if c != nil {
+			c.awaitEase()
+		}
+	}
 	after := w.rate(app, capture, gateway, address)
 	for scale.Full() && after < fullRate*before && time.Since(began) < endWithin {
 		after = w.rate(app, capture, gateway, address)
@@ -114,6 +121,19 @@ func (w *world) recovers(app *helper, capture, gateway *culvert, address string,
 	if scale.Full() && after < fullRate*before {
 		w.t.Errorf("%.0f flows a second work after the shortage, %.0f before it", after, before)
 	}
+}
+
+// awaitEase waits until it is known that memory is free: pools keep what they
+// have until the second collection.
+func (c *culvert) awaitEase() {
+	c.t.Helper()
+	const gauge = "overload.envoy.resource_monitors.fixed_heap.pressure"
+	program.Eventually(c.t, endWithin, c.Name+" has memory", func() error {
+		if n := c.Stat(gauge); n >= 50 {
+			return fmt.Errorf("%s is %d", gauge, n)
+		}
+		return nil
+	})
 }
 
 // fullRate is the part of the rate before that is the same rate, on a machine with
