@@ -131,10 +131,13 @@ func (g *gate) removeLocked(e *entry) {
 	}
 }
 
-// sweep forgets the verdicts whose time has passed.
+// sweep forgets the verdicts whose time has passed, and who has waited in vain.
 func (g *gate) sweep(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, e := range g.backlog.stale(now) {
+		g.removeLocked(e)
+	}
 	for _, l := range [...]*list.List{g.told, g.silent} {
 		for el := l.Front(); el != nil && now.After(el.Value.(*entry).expires); el = l.Front() {
 			g.removeLocked(el.Value.(*entry))

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"container/list"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
@@ -9,6 +10,11 @@ import (
 // maxOpening is how many connects are being opened at once; the others wait, each
 // with little more than its SYN. So a burst finds room, and a flood costs little.
 const maxOpening = 1024
+
+// waits is how long a connect waits for its turn after its last SYN. A TCP that
+// still wants it has repeated that after a second (RFC 6298 §2); one that repeats
+// it later begins to wait anew.
+const waits = 1500 * time.Millisecond
 
 // backlog is the connects that wait for their turn. The sources take turns, so
 // that none waits behind all that another has begun. It is guarded by gate.mu.
@@ -64,4 +70,17 @@ func (b *backlog) remove(e *entry) {
 			return
 		}
 	}
+}
+
+// stale are those nobody seems to want any more.
+func (b *backlog) stale(now time.Time) []*entry {
+	var found []*entry
+	for _, l := range b.waiting {
+		for el := l.Front(); el != nil; el = el.Next() {
+			if e := el.Value.(*entry); now.After(e.expires) {
+				found = append(found, e)
+			}
+		}
+	}
+	return found
 }

@@ -3,7 +3,9 @@ package netstack
 import (
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"culvert/netstack/netstacktest"
 	"culvert/proxy/network"
@@ -112,4 +114,38 @@ func TestBacklogIsRefused(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	first.finish(t, turnAway)
+}
+
+// Who does not repeat its SYN does not want the connect any more; who does, does.
+func TestBacklogForgets(t *testing.T) {
+	r := backlogRig(t, 1)
+	var later atomic.Int64
+	g := r.stack.gate
+	g.mu.Lock()
+	g.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	g.mu.Unlock()
+	dst := families()[0].dst
+	r.send(netstacktest.SYN(fromHost(2, 1), dst, isn))
+	first := r.arrive()
+	for port := uint16(2); port <= 4; port++ {
+		r.send(netstacktest.SYN(fromHost(2, port), dst, isn))
+	}
+	eventually(t, "three to wait", func() bool { return r.stack.Stats().Pending == 4 })
+	later.Store(int64(time.Second))
+	r.send(netstacktest.SYN(fromHost(2, 3), dst, isn)) // again
+	eventually(t, "it to be seen", func() bool { return r.stack.Stats().SynRetransmitted == 1 })
+	later.Store(int64(waits + time.Second/2))
+	first.finish(t, turnAway)
+	a := r.arrive()
+	if got := a.flow.Info().RemoteAddress.IP; got != fromHost(2, 3) {
+		t.Errorf("%s is served, which nobody wants any more", got)
+	}
+	if n := r.stack.Stats().Pending; n != 2 {
+		t.Errorf("%d are pending, want this and one that waits", n)
+	}
+	g.sweep(g.now())
+	if n := r.stack.Stats().Pending; n != 1 {
+		t.Errorf("%d are pending after a sweep, want this one", n)
+	}
+	a.finish(t, turnAway)
 }

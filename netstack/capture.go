@@ -66,7 +66,7 @@ type entry struct {
 	flow    *flow               // from statePending until the verdict
 	verdict network.Verdict     // of stateTold
 	syn     *stack.PacketBuffer // owned; nil once the flow is answered or gone
-	expires time.Time           // of stateTold and stateSilent
+	expires time.Time           // of all but statePending and stateAccepting
 	place   *list.Element       // in gate.backlog, gate.silent or gate.told
 	// handshake gets the endpoint, in stateAccepting.
 	handshake *handshake
@@ -164,6 +164,8 @@ func (g *gate) syn(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBu
 func (g *gate) retransmittedLocked(e *entry) (network.Verdict, bool) {
 	g.stack.counters.synRetransmitted.Add(1)
 	switch e.state {
+	case stateWaiting:
+		e.expires = g.now().Add(waits)
 	case stateTold:
 		g.touchLocked(e, g.told)
 		return e.verdict, true
@@ -212,7 +214,7 @@ func (g *gate) admitLocked(id stack.TransportEndpointID, isn uint32, pkt *stack.
 		c.synSource.Add(1)
 		return nil
 	}
-	e := &entry{id: id, isn: isn, syn: keep(pkt)}
+	e := &entry{id: id, isn: isn, syn: keep(pkt), expires: g.now().Add(waits)}
 	g.entries[id] = e
 	g.pending.all++
 	src.all++
@@ -228,6 +230,10 @@ func (g *gate) openLocked() {
 		e := g.backlog.next(g.mayOpenLocked)
 		if e == nil {
 			return
+		}
+		if g.now().After(e.expires) {
+			g.removeLocked(e)
+			continue
 		}
 		src := g.bySource[e.id.RemoteAddress]
 		src.opening++
