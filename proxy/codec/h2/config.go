@@ -13,9 +13,13 @@ type Config struct {
 	// default 1024). A stream beyond is refused.
 	MaxConcurrentStreams int
 	// StreamWindow and ConnWindow are the receive windows, bytes (defaults
-	// 1 MiB and 16 MiB, at least 64 KiB - 1). StreamWindow bounds what a stream
-	// whose reader is stuck holds in memory.
+	// 1 MiB and 16 MiB, at least 64 KiB - 1). StreamWindow, and what it has
+	// grown by, bounds what a stream whose reader is stuck holds in memory.
 	StreamWindow, ConnWindow int
+	// MayGrow says whether the window of a stream may grow, up to 8 MiB, over a
+	// long path whose limit it seems to be. It is asked each time, with a lock
+	// held, and must not wait. nil: StreamWindow it is.
+	MayGrow func() bool
 	// MaxFrameSize is the largest frame we take, and the largest we send where
 	// the peer takes it, bytes (default 256 KiB, at least 16 KiB).
 	MaxFrameSize int

@@ -38,6 +38,7 @@ func (f *sendFlow) stalledLocked(d time.Duration, ms Counter) {
 // arrived and is not credited yet. Guarded by conn.mu.
 type recvFlow struct {
 	window, credit int
+	path           pathLength
 }
 
 // takeCredit waits until st may send and takes at most want bytes of credit, no
@@ -166,14 +167,15 @@ func (c *conn) arrivedLocked(n int) error {
 }
 
 // consumedLocked credits the stream with n bytes its reader has taken, in steps
-// of half its window.
+// of half its window, and with what that grows by.
 func (c *conn) consumedLocked(st *stream, n int) {
 	st.recvCredit += n
-	if st.recvCredit < c.cfg.StreamWindow/2 || st.recvEnd || st.recvErr != nil || c.closed {
+	if st.recvCredit < c.recvSize(st)/2 || st.recvEnd || st.recvErr != nil || st.gone || c.closed {
 		return
 	}
-	c.w.pending = appendWindowUpdate(c.w.pending, st.id, st.recvCredit)
-	st.recvWindow += st.recvCredit
+	credit := st.recvCredit + c.growLocked(st, st.recvCredit)
+	c.w.pending = appendWindowUpdate(c.w.pending, st.id, credit)
+	st.recvWindow += credit
 	st.recvCredit = 0
 	c.wakeFlusherLocked()
 	if err := c.queueFrameLocked(); err != nil {

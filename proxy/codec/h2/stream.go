@@ -17,15 +17,16 @@ import (
 type stream struct {
 	// immutable
 	c      *conn
-	id     uint32
 	opened time.Duration // since the connection's start
 	head   *codec.Request
 	wire   *network.WireMeter
+	id     uint32
 
 	// writing orders the users of our direction: Write, CloseWrite, trailers.
 	writing sync.Mutex
 
 	// receiving
+	growth     recvGrowth
 	readable   sync.Cond
 	ready      func() // of PollChunk, that found nothing
 	queue      recvQueue
@@ -68,6 +69,7 @@ func (c *conn) newStream(id uint32) *stream {
 		c: c, id: id, opened: time.Since(c.timers.start), declared: -1, wire: &network.WireMeter{},
 		recvWindow: c.cfg.StreamWindow, sendWindow: c.peer.initialWindow,
 	}
+	st.growth.since = millis(st.opened)
 	st.readable.L, st.writable.L = &c.mu, &c.mu
 	st.credit = turn{cond: &st.writable, st: st}
 	st.turn = turn{cond: &st.writable, st: st}

@@ -154,6 +154,7 @@ func (st *stream) closeLocked(code http2.ErrCode, cause error) {
 	}
 	st.released = true
 	st.queue.drop()
+	st.ungrowLocked()
 	if st.cause == nil {
 		st.cause = errStreamClosed
 	}
