@@ -77,8 +77,8 @@ func (b *builder) clusters(list []*clusterv3.Cluster) (err error) {
 		Stats: b.a.stats, Flows: b.a.flows, Resolver: b.a.resolver, Transport: b.transportDeps(),
 		Lookup: b.a.registry.Lookup, Log: b.a.log, Control: b.a.markSocket, LocalAddresses: b.a.localAddresses,
 		Admin:        func() netip.AddrPort { return b.g.admin.IP },
-		StreamWindow: b.a.overload.Buffer,
-		Bound:        b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows, b.g.flows.hold).Dial,
+		StreamWindow: b.a.overload.Buffer, MayGrow: b.a.overload.MayGrow,
+		Bound: b.bound, DialInternal: internallisteners.NewDialer(b.g.life, b.pipeSize, b.a.flows, b.g.flows.hold).Dial,
 	})
 	return err
 }
@@ -119,7 +119,7 @@ func (b *builder) hcmDeps() hcm.Deps {
 		TunnelConn: tunnel.NewConn, ProxyStatus: tunnel.ProxyStatus,
 		Stats: b.a.stats, AccessLog: b.g.logs, Flows: b.a.flows, Log: b.a.log,
 		Draining: b.g.draining, DrainTimeout: b.a.opt.DrainTime, Ending: b.ending(b.inbound),
-		Await: b.a.overload.AwaitRequest, StreamWindow: b.a.overload.Buffer,
+		Await: b.a.overload.AwaitRequest, StreamWindow: b.a.overload.Buffer, MayGrow: b.a.overload.MayGrow,
 	}
 }
 

@@ -43,6 +43,14 @@ func (m *Manager) Buffer() int {
 	return fullBuffer(maxHeap)
 }
 
+// MayGrow reports whether the buffer of a stream may grow beyond that: where there
+// is room for the largest and memory is not short. What all of them grow by is
+// bounded, to an eighth of the least memory that has this room.
+func (m *Manager) MayGrow() bool {
+	maxHeap := m.maxHeap.Load()
+	return maxHeap == 0 || fullBuffer(maxHeap) == maxBuffer && m.states[shrinkHeap].scale() == 0
+}
+
 func fullBuffer(maxHeap uint64) int { return int(min(max(maxHeap/flowsWorth, minBuffer), maxBuffer)) }
 
 // Listener is ln, which accepts nothing while connections are not to be accepted:

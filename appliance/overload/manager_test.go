@@ -82,6 +82,22 @@ func TestActionsFollowPressure(t *testing.T) {
 	}
 }
 
+// Buffers of streams grow where there is room for the largest, while memory is not
+// short.
+func TestMayGrow(t *testing.T) {
+	for _, c := range []struct {
+		limit, used uint64 // MiB
+		grows       bool
+	}{{512, 10, true}, {512, 300, false}, {100, 10, false}, {0, 1 << 20, true}} {
+		m, memory := newManager(DefaultConfig(c.limit * mib))
+		memory.use(c.used * mib)
+		m.lookNow()
+		if m.MayGrow() != c.grows {
+			t.Errorf("%d of %d MiB used: may grow: %v", c.used, c.limit, m.MayGrow())
+		}
+	}
+}
+
 // Without a limit nothing ever gives way, and nobody waits.
 func TestWithoutALimit(t *testing.T) {
 	m, memory := newManager(DefaultConfig(0))

@@ -73,7 +73,7 @@ func New(m *clusterv3.Cluster, d Deps) (*Cluster, error) {
 		c.connectTimeout = t.AsDuration()
 	}
 	opts, optsErr := newOptions(m, n)
-	c.http, c.http.window = opts.http, d.StreamWindow
+	c.http, c.http.window, c.http.mayGrow = opts.http, d.StreamWindow, d.MayGrow
 	var errs [6]error
 	c.transport, errs[0] = c.newTransport(m)
 	c.breaker, errs[1] = newBreaker(m.GetCircuitBreakers())

@@ -49,6 +49,9 @@ type Deps struct {
 	// StreamWindow is what a stream of a new HTTP/2 connection may buffer where
 	// the configuration does not say, bytes; 0, or nil, is the codec's default.
 	StreamWindow func() int
+	// MayGrow says whether such a stream may come to buffer more, over a long path
+	// (h2.Config). nil: never.
+	MayGrow func() bool
 	// Connector dials instead of kernel sockets; nil: kernel sockets.
 	Connector Connector
 }

@@ -28,7 +28,9 @@ type httpSettings struct {
 	explicit   bool // somebody said what it speaks
 	h1         h1.Config
 	h2         h2.Config
-	window     func() int // of streams, where h2 has none; may be nil
+	// Of streams, where h2 has no window; may be nil.
+	window  func() int
+	mayGrow func() bool
 
 	maxStreams    int64         // at once on an HTTP/2 connection, our own bound
 	maxRequests   int64         // in all on a connection

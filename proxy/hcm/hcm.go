@@ -54,6 +54,9 @@ type Deps struct {
 	// StreamWindow is what a stream of a new HTTP/2 connection may buffer where
 	// the configuration does not say, bytes; 0, or nil, is the codec's default.
 	StreamWindow func() int
+	// MayGrow says whether such a stream may come to buffer more, over a long path
+	// (h2.Config). nil: never.
+	MayGrow func() bool
 	// DrainTimeout is how long exchanges may go on after a drain began; 0 is
 	// the codec's default.
 	DrainTimeout time.Duration
@@ -133,11 +136,8 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 // serve runs the codec of the connection's version to its end.
 func (h *HCM) serve(draining context.Context, conn network.Conn, proto codec.Proto, c *connection) error {
 	if proto == codec.HTTP2 {
-		cfg := h.http2
+		cfg := buffering(h.http2, h.deps)
 		cfg.ConnectionID, cfg.HeadTimedOut = c.info.ConnectionID, c.headTimedOut
-		if cfg.StreamWindow == 0 && h.deps.StreamWindow != nil {
-			cfg.StreamWindow = h.deps.StreamWindow()
-		}
 		return h2.ServeConn(draining, conn, cfg, c.serveStream)
 	}
 	cfg := h.http1
