@@ -19,6 +19,10 @@ const (
 	// longPath is the shortest round trip over which windows grow: in a shorter one
 	// a window of 1 MiB is 4 Gbit/s, and the machine is the limit.
 	longPath = 2 * time.Millisecond
+	// quickTrips is within how many round trips a window is taken that may be the
+	// limit: one for its bytes, one until the credit is back, and one each for a
+	// packet that is lost and for one that is lost again.
+	quickTrips = 4
 	// pathKnown is how long a connection's round trip is taken to be the same.
 	pathKnown = time.Second
 )
@@ -46,7 +50,7 @@ type pathLength struct {
 func millis(d time.Duration) uint32 { return uint32(d / time.Millisecond) }
 
 // growLocked notes that n bytes of st's window are credited, and returns by how
-// much it grows: it doubles when a whole one was taken within two round trips,
+// much it grows: it doubles when a whole one was taken within a few round trips,
 // since then it may be what keeps the peer from sending more.
 func (c *conn) growLocked(st *stream, n int) int {
 	size := c.recvSize(st)
@@ -59,7 +63,7 @@ func (c *conn) growLocked(st *stream, n int) int {
 	now := time.Since(c.timers.start)
 	took := time.Duration(millis(now)-st.growth.since) * time.Millisecond
 	st.growth.taken, st.growth.since = 0, millis(now)
-	if trip := c.pathLocked(now); trip < longPath || took > 2*trip || !c.cfg.MayGrow() {
+	if trip := c.pathLocked(now); trip < longPath || took > quickTrips*trip || !c.cfg.MayGrow() {
 		return 0
 	}
 	more := min(size, maxGrown-size)

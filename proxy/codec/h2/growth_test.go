@@ -53,7 +53,7 @@ func (t taker) take(n int, d time.Duration) int {
 
 func (t taker) close() { _ = t.Close() }
 
-// A window grows, by doubling, when its reader takes all of it within two round
+// A window grows, by doubling, when its reader takes all of it within a few round
 // trips of a long path, and nobody has said what it shall be.
 func TestWindowGrows(t *testing.T) {
 	const trip, mib = 50 * time.Millisecond, 1 << 20
@@ -66,10 +66,10 @@ func TestWindowGrows(t *testing.T) {
 		want    int // MiB
 	}{
 		"taken quickly":        {trip, trip, yes, 1, 2},
-		"just within two":      {trip, 2 * trip, yes, 1, 2},
+		"just quickly enough":  {trip, quickTrips * trip, yes, 1, 2},
 		"again and again":      {trip, trip, yes, 2, 4},
 		"to its most":          {trip, trip, yes, 10, 8},
-		"taken slowly":         {trip, 2*trip + 10*time.Millisecond, yes, 10, 1},
+		"taken slowly":         {trip, quickTrips*trip + 10*time.Millisecond, yes, 10, 1},
 		"over a short path":    {time.Millisecond, 0, yes, 10, 1},
 		"over an unknown path": {0, 0, yes, 10, 1},
 		"configured":           {trip, trip, nil, 10, 1},
