@@ -45,7 +45,8 @@ func (m *Manager) Buffer() int {
 
 // MayGrow reports whether the buffer of a stream may grow beyond that: where there
 // is room for the largest and memory is not short. What all of them grow by is
-// bounded, to an eighth of the least memory that has this room.
+// bounded: to an eighth of the least memory that has this room, a quarter where
+// buffers are half empty.
 func (m *Manager) MayGrow() bool {
 	maxHeap := m.maxHeap.Load()
 	return maxHeap == 0 || fullBuffer(maxHeap) == maxBuffer && m.states[shrinkHeap].scale() == 0
