@@ -67,17 +67,14 @@ type pausedListener struct {
 	once    sync.Once
 }
 
-// Accept holds on to the one connection that it had accepted before it knew.
+// Accept waits before it accepts: what it has accepted it returns, or it would be
+// lost if the listener closed meanwhile. So one connection may come in that arrives
+// first after connections were not to be accepted.
 func (l *pausedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
 	select {
 	case <-l.resumed.wait():
-		return c, nil
+		return l.Listener.Accept()
 	case <-l.closed:
-		_ = c.Close()
 		return nil, net.ErrClosed
 	}
 }

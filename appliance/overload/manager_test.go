@@ -229,6 +229,46 @@ func TestStopAcceptingConnections(t *testing.T) {
 	}
 }
 
+// A connection that was accepted just as the listener was closed is not lost: of a
+// socket that two configurations share, the other one would never see it.
+func TestAcceptedIsServed(t *testing.T) {
+	m, _ := newManager(Config{})
+	for range 50 { // that it was lost took luck
+		late := &lateListener{accepting: make(chan struct{}), closed: make(chan struct{})}
+		ln := m.Listener(late)
+		accepted := make(chan error)
+		go func() { // ends with its send
+			_, err := ln.Accept()
+			accepted <- err
+		}()
+		<-late.accepting
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-accepted; err != nil {
+			t.Fatalf("a connection is lost: %v", err)
+		}
+	}
+}
+
+// lateListener accepts one connection, as it is being closed.
+type lateListener struct {
+	net.Listener
+	accepting, closed chan struct{}
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	close(l.accepting)
+	<-l.closed
+	c, _ := net.Pipe()
+	return c, nil
+}
+
+func (l *lateListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
 // heavy is an end that says it holds something, and from which nothing comes.
 type heavy struct {
 	network.Conn
