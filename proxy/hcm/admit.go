@@ -17,7 +17,7 @@ import (
 // may be a tunnel. It returns the filters it goes through, or the reply that
 // ends it.
 func (e *exchange) admit() (chain, *codec.LocalReply) {
-	if wait := e.hcm.deps.Await; wait != nil && errors.Is(wait(e.ctx), network.ErrOverload) {
+	if wait := e.hcm.deps.Await; wait != nil && errors.Is(wait(&e.life), network.ErrOverload) {
 		return nil, e.overloaded()
 	}
 	if reply := e.check(); reply != nil {

@@ -12,17 +12,15 @@ import (
 )
 
 // exchange is one request and its answer. It belongs to the goroutine that
-// serves it; only ctx and the streams are touched by timers.
+// serves it; only life and the streams are touched by timers.
 type exchange struct {
 	codec.Exchange
-	hcm   *HCM
-	conn  *connection
-	began time.Time
+	hcm  *HCM
+	conn *connection
 
-	ctx    context.Context // the exchange's life, less the end of its stream
-	cancel context.CancelCauseFunc
-	idle   *idleTimer
-	whole  *requestTimer
+	life  network.Life // of the exchange, less the end of its stream
+	idle  idleTimer
+	whole requestTimer
 	// tunnelIdle is the idle timeout of an established tunnel; 0, unless one
 	// was configured.
 	tunnelIdle time.Duration
@@ -32,7 +30,7 @@ type exchange struct {
 }
 
 func newExchange(c *connection, s codec.ServerStream) *exchange {
-	e := &exchange{hcm: c.hcm, conn: c, began: time.Now()}
+	e := &exchange{hcm: c.hcm, conn: c}
 	e.Stream, e.Request = s, s.Request()
 	e.Info = c.info.Child(c.hcm.deps.Flows.NextID())
 	e.Info.Kind = network.KindExchange
@@ -58,8 +56,8 @@ func (e *exchange) serve() {
 	// are, bytes unread or not. A relay must outlive that: it is told by the stream
 	// itself. Until the answer is sent, answer watches the stream. But a relay that
 	// only reads from upstream would not notice that the connection is aborted.
-	e.ctx, e.cancel = context.WithCancelCause(e.conn.life)
-	defer e.cancel(nil)
+	e.life.Begin(e.conn.life)
+	defer e.life.End(nil)
 	stopTimers := e.startTimers()
 	defer stopTimers()
 
@@ -76,14 +74,14 @@ func (e *exchange) serve() {
 // answer runs the exchange up to its unsent response head. A client that leaves
 // meanwhile ends it.
 func (e *exchange) answer() error {
-	stay := codec.AfterEnd(e.Stream, func() { e.cancel(context.Cause(e.Stream.Context())) })
+	stay := codec.AfterEnd(e.Stream, func() { e.life.End(context.Cause(e.Stream.Context())) })
 	err := e.roundTrip()
 	e.whole.stop()
 	if !stay() {
-		<-e.ctx.Done() // the client has left; its cause is on the way
+		<-e.life.Done() // the client has left; its cause is on the way
 	}
-	if err == nil && e.ctx.Err() != nil {
-		err = context.Cause(e.ctx)
+	if err == nil && e.life.Err() != nil {
+		err = context.Cause(&e.life)
 	}
 	return err
 }
@@ -96,7 +94,7 @@ func (e *exchange) roundTrip() error {
 	if reply != nil {
 		return reply
 	}
-	if err := filters.run(e.ctx, &e.Exchange); err != nil {
+	if err := filters.run(&e.life, &e.Exchange); err != nil {
 		return err
 	}
 	if e.Response == nil {
@@ -131,7 +129,7 @@ func (e *exchange) end(err error) {
 	e.conn.failed.Store(err != nil && e.Stream.Proto() < codec.HTTP2)
 	counts.rqActive.Dec()
 	counts.completed(e.Info.ResponseCode)
-	counts.rqTime.Record(float64(time.Since(e.began).Milliseconds()))
+	counts.rqTime.Record(float64(e.Info.Duration().Milliseconds()))
 	if e.Info.Cause == nil && err != nil {
 		e.Info.Cause = err
 	}
@@ -168,7 +166,7 @@ func (e *exchange) lost(err error) error {
 // did.
 func (e *exchange) timedOut() *codec.LocalReply {
 	var reply *codec.LocalReply
-	if e.ctx.Err() != nil && errors.As(context.Cause(e.ctx), &reply) {
+	if e.life.Err() != nil && errors.As(context.Cause(&e.life), &reply) {
 		return reply
 	}
 	return nil

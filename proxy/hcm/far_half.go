@@ -16,7 +16,7 @@ func (e *exchange) relayTunnel() error {
 	if up == nil {
 		return e.serveTunnel(down)
 	}
-	return e.tunnelEnded(network.Relay(e.ctx, down, up, network.RelayOptions{
+	return e.tunnelEnded(network.Relay(&e.life, down, up, network.RelayOptions{
 		Meter: &e.Info.Meter, IdleTimeout: e.tunnelIdle,
 	}))
 }
@@ -109,7 +109,7 @@ func (e *exchange) upstreamLost(reason string, flag network.Flag, err error) err
 // relayResponse moves the body of an ordinary response, and waits for what is
 // left of the request's.
 func (e *exchange) relayResponse() error {
-	stop := context.AfterFunc(e.ctx, e.abort)
+	stop := network.AfterEnd(&e.life, e.abort)
 	defer stop()
 	if !e.Response.EndStream {
 		if err := e.copyResponse(); err != nil {
@@ -172,7 +172,7 @@ func (e *exchange) responseBroken(err error) error {
 
 // abort ends both halves of an ordinary exchange, from a timer.
 func (e *exchange) abort() {
-	cause := context.Cause(e.ctx)
+	cause := context.Cause(&e.life)
 	e.Stream.Reset(codec.CodeCancel, cause)
 	if e.Upstream.Stream != nil {
 		e.Upstream.Stream.Reset(codec.CodeCancel, cause)

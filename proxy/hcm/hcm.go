@@ -122,9 +122,9 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 		return fmt.Errorf("http connection manager: %w", err)
 	}
 	// One for all exchanges: a tunnel that is idle keeps little of its own.
-	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer end(nil)
-	defer context.AfterFunc(ctx, func() { end(aborted(context.Cause(ctx))) })()
+	life := network.NewLife(context.WithoutCancel(ctx))
+	defer life.End(nil)
+	defer context.AfterFunc(ctx, func() { life.End(aborted(context.Cause(ctx))) })()
 	c := &connection{hcm: h, life: life, info: info, secure: info.TLS != nil, version: h.counts.version(proto)}
 	defer h.counts.connection(c.version, c.secure)()
 	draining, stop := h.bound(ctx)

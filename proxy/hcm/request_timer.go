@@ -18,11 +18,10 @@ type requestTimer struct {
 	timer   *time.Timer // nil while there is no bound
 }
 
-func (e *exchange) startRequestTimer() *requestTimer {
-	t := &requestTimer{}
-	after := e.hcm.opt.request
+func (e *exchange) startRequestTimer() {
+	t, after := &e.whole, e.hcm.opt.request
 	if after <= 0 || e.Request.EndStream {
-		return t
+		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -33,9 +32,8 @@ func (e *exchange) startRequestTimer() *requestTimer {
 			return
 		}
 		e.hcm.counts.rqTimeout.Inc()
-		e.cancel(requestTimeout())
+		e.life.End(requestTimeout())
 	})
-	return t
 }
 
 // stop disarms it; when it returns the timer has fired or never will.

@@ -9,22 +9,22 @@ import (
 	"culvert/proxy/route"
 )
 
-// startTimers starts the bounds of the exchange, each of which cancels its
-// context with the reply it would get.
+// startTimers starts the bounds of the exchange, each of which ends its life with
+// the reply it would get.
 func (e *exchange) startTimers() (stop func()) {
 	opt := &e.hcm.opt
-	e.idle = newIdleTimer(&e.Info.Meter, func() { e.cancel(streamIdle()) })
+	e.idle.exchange = e
 	e.idle.set(opt.streamIdle)
 	if opt.streamIdleSet {
 		e.tunnelIdle = opt.streamIdle
 	}
-	e.whole = e.startRequestTimer()
+	e.startRequestTimer()
 	if opt.maxStream <= 0 {
 		return func() { e.whole.stop(); e.idle.stop() }
 	}
 	longest := time.AfterFunc(opt.maxStream, func() {
 		e.hcm.counts.rqMaxDuration.Inc()
-		e.cancel(maxDuration())
+		e.life.End(maxDuration())
 	})
 	return func() { longest.Stop(); e.whole.stop(); e.idle.stop() }
 }
@@ -60,18 +60,13 @@ func aborted(cause error) *codec.LocalReply {
 	}
 }
 
-// idleTimer fires when the meter has seen nothing for so long.
+// idleTimer ends its exchange when the meter has seen nothing for so long.
 type idleTimer struct {
-	meter *network.Meter
-	fire  func()
+	exchange *exchange
 
 	mu    sync.Mutex
 	after time.Duration
 	timer *time.Timer // nil while there is no bound
-}
-
-func newIdleTimer(m *network.Meter, fire func()) *idleTimer {
-	return &idleTimer{meter: m, fire: fire}
 }
 
 // set starts counting anew with another bound; 0 is none.
@@ -82,7 +77,7 @@ func (t *idleTimer) set(after time.Duration) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.meter.Touch()
+	t.exchange.Info.Meter.Touch()
 	t.after = after
 	t.timer = time.AfterFunc(after, t.check)
 }
@@ -102,10 +97,10 @@ func (t *idleTimer) check() {
 	if t.timer == nil {
 		return
 	}
-	if left := t.after - t.meter.Idle(); left > 0 {
+	if left := t.after - t.exchange.Info.Meter.Idle(); left > 0 {
 		t.timer.Reset(left)
 		return
 	}
 	t.timer = nil
-	t.fire()
+	t.exchange.life.End(streamIdle())
 }

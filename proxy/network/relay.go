@@ -71,10 +71,13 @@ func newRelay(ctx context.Context, downstream, upstream Conn, opt RelayOptions) 
 	r.sent.init(r, &r.up, &r.down, opt.Meter.Sent)
 	opt.Meter.Touch()
 	opt.Meter.relay.Store(r)
-	r.stopContext = context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })
+	r.within.begin(ctx, r)
 	r.watchTime()
 	return r
 }
+
+// lifeOver is the end of the context that the relay runs in.
+func (r *relay) lifeOver(cause error) { go r.abort(cause) } // ends once both sides have been told
 
 type relay struct {
 	// immutable
@@ -82,7 +85,7 @@ type relay struct {
 	received, sent half
 	opt            RelayOptions
 	start          time.Time
-	stopContext    func() bool
+	within         watch // for the end of its context
 	halvesLeft     sync.WaitGroup
 
 	// guarded by mu
@@ -212,7 +215,7 @@ func (r *relay) abort(cause error) {
 func (r *relay) finish() RelayResult {
 	r.opt.Meter.relay.Store(nil)
 	r.stopWatch()
-	r.stopContext()
+	r.within.stop()
 	r.mu.Lock()
 	res := RelayResult{Downstream: r.down.end, Upstream: r.up.end, Err: r.cause}
 	r.mu.Unlock()

@@ -126,11 +126,11 @@ func (s *session) connect(ctx context.Context) (network.Conn, error) {
 // whileAwaited is the context of the attempts: it ends with the handler's, when
 // the peer gives up, and when a bound of the session is reached.
 func (s *session) whileAwaited(ctx context.Context) (context.Context, context.CancelFunc) {
-	within, cancel := context.WithCancelCause(s.peer())
-	stops := []func() bool{context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })}
+	within := network.NewLife(s.peer())
+	stops := []func() bool{network.AfterEnd(ctx, func() { within.End(context.Cause(ctx)) })}
 	bound := func(d time.Duration, cause error) {
 		if d > 0 {
-			stops = append(stops, time.AfterFunc(d, func() { cancel(network.WithReason(network.ReasonTimeout, cause)) }).Stop)
+			stops = append(stops, time.AfterFunc(d, func() { within.End(network.WithReason(network.ReasonTimeout, cause)) }).Stop)
 		}
 	}
 	bound(s.idle, network.ErrIdleTimeout)
@@ -143,7 +143,7 @@ func (s *session) whileAwaited(ctx context.Context) (context.Context, context.Ca
 	return within, func() {
 		s.answered()
 		stops[0]()
-		cancel(nil)
+		within.End(nil)
 	}
 }
 
