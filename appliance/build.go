@@ -32,7 +32,8 @@ import (
 // listeners) is untied by the registry, which is asked for each flow.
 func (a *Appliance) build(doc *configs.Document) (*generation, error) {
 	g := &generation{doc: doc, built: time.Now(), lost: a.cannotGoOn, pause: a.overload.Listener, secrets: transport.NewSecrets(a.log), logs: a.sinks.Share()}
-	g.life, g.abort = context.WithCancelCause(context.Background())
+	life := network.NewLife(context.Background())
+	g.life, g.abort = life, life.End
 	g.draining, g.beginDrain = context.WithCancel(g.life)
 	b := &builder{a: a, g: g}
 	res := doc.Bootstrap.GetStaticResources()

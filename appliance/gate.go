@@ -79,11 +79,11 @@ func (g *guarded) ServeFlow(ctx context.Context, f network.Flow) error {
 
 func (g *guarded) enter(ctx context.Context) (context.Context, func()) {
 	g.gate.enter()
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(g.life, func() { cancel(context.Cause(g.life)) })
-	return ctx, func() {
+	within := network.NewLife(ctx)
+	stop := network.AfterEnd(g.life, func() { within.End(context.Cause(g.life)) })
+	return within, func() {
 		stop()
-		cancel(nil)
+		within.End(nil)
 		g.gate.leave()
 	}
 }

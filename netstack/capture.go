@@ -153,7 +153,7 @@ func (g *gate) syn(id stack.TransportEndpointID, isn uint32, pkt *stack.PacketBu
 	g.mu.Unlock()
 	if superseded != nil {
 		g.stack.counters.canceledSuperseded.Add(1)
-		superseded.cancel(errSuperseded)
+		superseded.life.End(errSuperseded)
 	}
 	if refused != nil {
 		g.stack.sendVerdict(network.VerdictFor(refused), pkt)
@@ -276,7 +276,7 @@ func (g *gate) reset(id stack.TransportEndpointID, seq uint32) {
 	g.mu.Unlock()
 	g.stack.counters.canceledReset.Add(1)
 	if f != nil {
-		f.cancel(errApplicationReset)
+		f.life.End(errApplicationReset)
 	}
 }
 
@@ -291,7 +291,7 @@ func (g *gate) gone(e *entry) {
 	f := e.flow
 	g.mu.Unlock()
 	g.stack.counters.canceledGone.Add(1)
-	f.cancel(errApplicationGone)
+	f.life.End(errApplicationGone)
 }
 
 // probePending looks for the applications that were once seen connecting.

@@ -27,14 +27,13 @@ var (
 )
 
 // flow is a captured connect: a network.Flow. Its methods belong to the
-// goroutine of serve, but for probe and cancel.
+// goroutine of serve, but for probe and life's.
 type flow struct {
 	// immutable
-	stack  *Stack
-	entry  *entry
-	info   *network.StreamInfo
-	ctx    context.Context // the flow's life: canceled by gate, ended by serve
-	cancel context.CancelCauseFunc
+	stack *Stack
+	entry *entry
+	info  *network.StreamInfo
+	life  network.Life // ended by gate, or by serve
 
 	seen atomic.Bool // the application was once seen connecting
 
@@ -51,7 +50,7 @@ var _ network.Flow = (*flow)(nil)
 
 func newFlow(s *Stack, e *entry) *flow {
 	f := &flow{stack: s, entry: e, info: network.NewStreamInfo(s.flows.NextID())}
-	f.ctx, f.cancel = context.WithCancelCause(s.ctx)
+	f.life.Begin(s.ctx)
 	src, dst := network.IPAddress(source(e.id)), network.IPAddress(destination(e.id))
 	f.info.RemoteAddress, f.info.DirectRemoteAddress = src, src
 	f.info.LocalAddress, f.info.DirectLocalAddress = dst, dst
@@ -71,7 +70,7 @@ func (f *flow) serve() {
 	defer f.stack.serving.Done()
 	h, err := f.begin()
 	if err == nil {
-		err = h.ServeFlow(f.ctx, f)
+		err = h.ServeFlow(&f.life, f)
 	}
 	f.end(err)
 }
@@ -81,7 +80,7 @@ func (f *flow) begin() (network.Handler, error) {
 	s := f.stack
 	s.flows.Add(f.info)
 	f.firstProbe()
-	if err := s.overload.AwaitConnection(f.ctx); err != nil {
+	if err := s.overload.AwaitConnection(&f.life); err != nil {
 		return nil, err
 	}
 	if h, bound := s.cfg.Bindings.Handler(destination(f.entry.id), s.lookup); bound {
@@ -114,7 +113,7 @@ func (f *flow) finish(err error) {
 		_ = f.conn.Close() // silent if both directions have ended, else a reset
 	}
 	f.stack.gate.ended(f)
-	f.cancel(errFlowEnded)
+	f.life.End(errFlowEnded)
 }
 
 // Info describes the flow.
@@ -122,7 +121,7 @@ func (f *flow) Info() *network.StreamInfo { return f.info }
 
 // Context ends when the application gives up, the stack is closed or the flow
 // is over.
-func (f *flow) Context() context.Context { return f.ctx }
+func (f *flow) Context() context.Context { return &f.life }
 
 // Accept sends the SYN-ACK and waits for the application's ACK.
 func (f *flow) Accept(ctx context.Context) (network.Conn, error) {
@@ -159,7 +158,7 @@ func (f *flow) Reject(cause error) {
 		f.stack.counters.verdicts[v].Add(1)
 		f.stack.sendVerdict(v, syn)
 		syn.DecRef()
-	} else if gone := context.Cause(f.ctx); gone != nil {
+	} else if gone := context.Cause(&f.life); gone != nil {
 		cause = gone // whatever was found, nobody was told
 	}
 	if f.info.Cause == nil {

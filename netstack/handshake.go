@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"culvert/proxy/network"
+
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
@@ -28,20 +30,18 @@ type handshake struct {
 
 // handshake answers the flow's SYN with SYN-ACK and waits for the ACK.
 func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
-	defer cancel()
+	within, release := f.whileAnswered(ctx)
+	defer release()
 	select {
 	case s.halfOpen <- struct{}{}:
 		defer func() { <-s.halfOpen }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-f.ctx.Done():
-		return nil, context.Cause(f.ctx)
+	case <-within.Done():
+		return nil, context.Cause(within)
 	}
 	h := &handshake{conn: newConn(f.entry.id), done: make(chan error, 1)}
 	syn, ok := s.gate.accept(f.entry, h)
 	if !ok {
-		return nil, context.Cause(f.ctx)
+		return nil, context.Cause(&f.life)
 	}
 	defer s.gate.accepted(f.entry)
 	handled := s.forwarder.HandlePacket(f.entry.id, syn)
@@ -50,7 +50,7 @@ func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
 		s.counters.handshakesFailed.Add(1)
 		return nil, errHandshake
 	}
-	err := s.awaitHandshake(ctx, f, h)
+	err := s.awaitHandshake(within, f, h)
 	if err != nil {
 		s.counters.handshakesFailed.Add(1)
 		return nil, err
@@ -58,13 +58,24 @@ func (s *Stack) handshake(ctx context.Context, f *flow) (*conn, error) {
 	return h.conn, nil
 }
 
+// whileAnswered ends with ctx, with the flow, and when the application has had
+// its time.
+func (f *flow) whileAnswered(ctx context.Context) (within *network.Life, release func()) {
+	within = network.NewLife(ctx)
+	stop := network.AfterEnd(&f.life, func() { within.End(context.Cause(&f.life)) })
+	timer := time.AfterFunc(handshakeTimeout, func() { within.End(errHandshake) })
+	return within, func() {
+		timer.Stop()
+		stop()
+		within.End(nil)
+	}
+}
+
 func (s *Stack) awaitHandshake(ctx context.Context, f *flow, h *handshake) error {
 	select {
 	case err := <-h.done:
 		return err
 	case <-ctx.Done():
-	case <-f.ctx.Done():
-		ctx = f.ctx
 	}
 	cause := context.Cause(ctx)
 	if s.abortHandshake(f.entry.id, h) == nil {
