@@ -109,10 +109,10 @@ func status(info *network.StreamInfo, state string, now time.Time) FlowStatus {
 		f.Upstream, f.Connection, f.Stream, f.Protocol = u.Host.String(), u.ConnectionID, u.StreamID, u.Protocol
 	}
 	for _, step := range s.Steps {
-		f.Steps = append(f.Steps, StepStatus{step.Name, float64(step.At.Sub(s.Start).Microseconds()) / 1000})
+		f.Steps = append(f.Steps, StepStatus{step.Name, float64(step.After.Microseconds()) / 1000})
 	}
 	if state == "ended" && len(s.Steps) > 0 {
-		f.AgeSeconds = s.Steps[len(s.Steps)-1].At.Sub(s.Start).Seconds()
+		f.AgeSeconds = s.Steps[len(s.Steps)-1].After.Seconds()
 		f.IdleSeconds = 0
 	}
 	return f

@@ -92,7 +92,7 @@ func TestN07N08DefaultFormat(t *testing.T) {
 	c := tunnelled()
 	c.Info.Start = time.Date(2026, 1, 31, 12, 34, 56, 789000000, time.UTC)
 	c.Info.Mark(network.StepEnded)
-	c.Info.Steps()[0].At = c.Info.Start.Add(1234 * time.Millisecond)
+	c.Info.Steps()[0].After = 1234 * time.Millisecond
 	want := `[2026-01-31T12:34:56.789Z] "CONNECT - HTTP/2" 200 - 11 22 1234 - "-" "curl" "-" "a.test:443" "envoy://inner/7"` + "\n"
 	for _, list := range []string{
 		`[{"typed_config": {"stdout"}}]`,
@@ -107,7 +107,7 @@ func TestN07N08DefaultFormat(t *testing.T) {
 	tcp.Info.Start = c.Info.Start
 	tcp.Info.Flags = network.FlagUF | network.FlagURX
 	tcp.Info.Mark(network.StepEnded)
-	tcp.Info.Steps()[0].At = c.Info.Start
+	tcp.Info.Steps()[0].After = 0
 	want = `[2026-01-31T12:34:56.789Z] "- - -" 0 UF,URX 0 0 0 - "-" "-" "-" "-" "-"` + "\n"
 	if got, _ := once(t, `[{"typed_config": {"stdout"}}]`, tcp); got != want {
 		t.Errorf("\n got %swant %s", got, want)

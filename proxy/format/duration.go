@@ -42,7 +42,7 @@ func last(step string) point {
 		steps := info.Steps()
 		for i := len(steps) - 1; i >= 0; i-- {
 			if steps[i].Name == step {
-				return steps[i].At, true
+				return info.Start.Add(steps[i].After), true
 			}
 		}
 		return time.Time{}, false

@@ -235,7 +235,7 @@ func TestDurations(t *testing.T) {
 	}
 	// One second between steps; the first attempt was given up.
 	for i := range info.Steps() {
-		info.Steps()[i].At = info.Start.Add(time.Duration(i+1) * time.Second)
+		info.Steps()[i].After = time.Duration(i+1) * time.Second
 	}
 	c := &Context{Info: info}
 	for format, want := range map[string]string{

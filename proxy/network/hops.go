@@ -9,18 +9,18 @@ const MaxHops = 16
 
 // Hops is how often what s is about was passed on between culverts over HTTP,
 // as the requests that brought it said.
-func (s *StreamInfo) Hops() int { return s.hops }
+func (s *StreamInfo) Hops() int { return int(s.hops) }
 
 // RaiseHops notes that a request says it was passed on n times. What its
 // connection has behind it already counts as well.
-func (s *StreamInfo) RaiseHops(n int) { s.hops = max(s.hops, n) }
+func (s *StreamInfo) RaiseHops(n int) { s.hops = max(s.hops, int32(min(n, MaxHops))) } // more is no worse
 
 // NextHop is the count of a request that passes s on. The error is a loop.
 func (s *StreamInfo) NextHop() (int, error) {
 	if s.hops >= MaxHops {
 		return 0, WithReason(ReasonLoop, fmt.Errorf("loop: passed on %d times already", s.hops))
 	}
-	return s.hops + 1, nil
+	return s.Hops() + 1, nil
 }
 
 // Enter notes that the internal listener of that name serves s, a connection of

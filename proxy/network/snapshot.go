@@ -11,12 +11,12 @@ type Snapshot struct {
 	ID, ConnectionID, ParentID  uint64
 	Kind                        Kind
 	AcceptedEarly               bool
+	Flags                       Flag
 	Start                       time.Time
 	RemoteAddress, LocalAddress Address
 	Destination                 string // StateDestination, else empty
 	Listener, FilterChain       string
 	Route, Cluster              string
-	Flags                       Flag
 	ResponseCode                int
 	Details, TerminationDetails string
 	Attempts                    int

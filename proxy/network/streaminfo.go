@@ -17,6 +17,9 @@ type StreamInfo struct {
 	ID, ConnectionID, StreamID uint64
 	// Kind is what the numbers count.
 	Kind Kind
+	// AcceptedEarly: inspection answered the SYN before the far end was reached.
+	AcceptedEarly bool
+	hops          int32 // see Hops
 	// Parent is the info of the flow or connection this one came out of: the
 	// connection of an exchange, the outer flow of an internal one. May be nil.
 	Parent *StreamInfo
@@ -62,10 +65,7 @@ type StreamInfo struct {
 	TransportFailure string
 	// Cause is the error the flow ended with; nil for a clean end.
 	Cause error
-	// AcceptedEarly: inspection answered the SYN before the far end was reached.
-	AcceptedEarly bool
 
-	hops    int    // see Hops
 	entered string // the internal listener that serves this flow, not those beneath it
 
 	steps     []Step
@@ -105,8 +105,8 @@ type UpstreamInfo struct {
 
 // Step is one dated step of a flow, for the flow table and for explaining.
 type Step struct {
-	Name string
-	At   time.Time
+	Name  string
+	After time.Duration // the flow's Start
 }
 
 // Steps every flow may pass, in order.
@@ -220,7 +220,7 @@ func (s *StreamInfo) Mark(step string) {
 	if s.steps == nil {
 		s.steps = make([]Step, 0, s.Kind.steps())
 	}
-	s.steps = append(s.steps, Step{Name: step, At: time.Now()})
+	s.steps = append(s.steps, Step{Name: step, After: time.Since(s.Start)})
 	s.Publish()
 }
 
