@@ -20,7 +20,9 @@ func TestManyGoodStreamsPayForNoFlood(t *testing.T) {
 	answered := func(_ context.Context, s codec.ServerStream) {
 		if s.Request().Method == "GET" {
 			_ = s.WriteResponse(&codec.Response{Status: 200, EndStream: true})
+			return
 		}
+		<-s.Context().Done() // or it might be us who ends it
 	}
 	r, wait := rawClient(t, h2.Config{Stats: stats}, answered)
 	id := uint32(1)
