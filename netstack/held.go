@@ -6,14 +6,15 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// buffer bounds what the connection may hold in each direction, bytes.
+// buffer bounds what the connection may hold in each direction, bytes. The endpoint
+// is told, or it would go on making its buffers larger by itself.
 func (c *conn) buffer(n int) {
 	if n == 0 {
 		return
 	}
 	o := c.ep.SocketOptions()
-	o.SetSendBufferSize(min(int64(n), sendBuffer), false)
-	o.SetReceiveBufferSize(min(int64(n), receiveBuffer), false)
+	o.SetSendBufferSize(min(int64(n), sendBuffer), true)
+	o.SetReceiveBufferSize(min(int64(n), receiveBuffer), true)
 }
 
 // Held is what the stack holds of the connection, bytes: received and not read
