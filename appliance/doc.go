@@ -58,12 +58,13 @@
 // superpackets with their virtio headers and hands them to gVisor's stack.
 //
 //	netstack/capture.go: gate.handle, gate.syn, gate.admitLocked
+//	netstack/backlog.go: backlog.push, backlog.next
 //	netstack/flow.go: newFlow, flow.serve, flow.begin
 //
 // A SYN that no endpoint claims comes to the gate, which tells a new connect
-// from a retransmission, keeps its limits and the SYN's bytes, and serves the
-// flow on a goroutine. The SYN is not answered: the application's connect()
-// waits.
+// from a retransmission, keeps its limits and the SYN's bytes, and when it is the
+// connect's turn serves the flow on a goroutine. The SYN is not answered: the
+// application's connect() waits.
 //
 //	internal-listeners/registry.go: Registry.Lookup
 //

@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"context"
+	"io"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,11 @@ func TestHeld(t *testing.T) {
 		t.Errorf("an idle connection holds %d", n)
 	}
 	c.buffer(buffer)
+	fast := writeAll(c, noise(32<<20)) // an endpoint that may would make its buffers larger
+	if _, err := io.CopyN(io.Discard, app, 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	must(t, <-fast)
 	must(t, <-writeAll(app, noise(10<<10)))
 	eventually(t, "what arrived to be held", func() bool { return c.Held() == 10<<10 })
 	wrote := make(chan error, 1)

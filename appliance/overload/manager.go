@@ -37,8 +37,9 @@ type Deps struct {
 	Log   *slog.Logger
 }
 
-// Manager watches memory and says what has to give way. What is asked of it is
-// answered at once, from any goroutine; it does nothing until Run.
+// Manager watches memory and says what has to give way, to any goroutine. It
+// answers at once, but for AwaitConnection and AwaitRequest, and does nothing until
+// Run.
 type Manager struct {
 	// immutable
 	deps      Deps
@@ -47,8 +48,8 @@ type Manager struct {
 	resumed   waiters
 	admission admission
 	maxHeap   atomic.Uint64
-	looked    atomic.Int64  // when memory was looked at last, ns since began
-	began     time.Time     // immutable
+	looked    atomic.Int64 // when memory was looked at last, ns since began
+	began     time.Time
 	hurry     chan struct{} // somebody comes, and the last look is long ago
 
 	pressure, pressureAtMost *stats.Gauge

@@ -26,27 +26,13 @@ type httpConn interface {
 // after each stream's Close.
 func newHTTPConn(c network.Conn, p codec.Proto, s *httpSettings, id uint64, closed func()) httpConn {
 	if p == codec.HTTP2 {
-		cfg := s.h2Config()
+		cfg := s.h2.Buffering(s.window, s.mayGrow)
 		cfg.ConnectionID, cfg.StreamClosed = id, closed
 		return h2.NewClientConn(c, cfg)
 	}
 	cfg := s.h1
 	cfg.ConnectionID, cfg.StreamClosed = id, closed
 	return h1.NewClientConn(c, cfg)
-}
-
-// h2Config is that of a new connection, whose streams buffer what was configured
-// or, where nothing was, what there is room for.
-func (s *httpSettings) h2Config() h2.Config {
-	cfg := s.h2
-	if cfg.StreamWindow > 0 {
-		return cfg
-	}
-	cfg.MayGrow = s.mayGrow
-	if s.window != nil {
-		cfg.StreamWindow = s.window()
-	}
-	return cfg
 }
 
 // speech is which protocols a pool's connections may speak.

@@ -27,24 +27,3 @@ func TestHTTPSettings(t *testing.T) {
 		t.Errorf("deprecated fields: %+v", s)
 	}
 }
-
-// A window that is configured is what it is; any other is what there is room for,
-// and may grow.
-func TestConfiguredWindowDoesNotGrow(t *testing.T) {
-	for name, c := range map[string]struct {
-		configured, want int
-		grows            bool
-	}{
-		"configured": {configured: 1 << 20, want: 1 << 20},
-		"not":        {want: 123, grows: true},
-	} {
-		s := &httpSettings{window: func() int { return 123 }, mayGrow: func() bool { return true }}
-		s.h2.StreamWindow = c.configured
-		if cfg := s.h2Config(); cfg.StreamWindow != c.want || (cfg.MayGrow != nil) != c.grows {
-			t.Errorf("%s: %d, grows: %v", name, cfg.StreamWindow, cfg.MayGrow != nil)
-		}
-	}
-	if cfg := new(httpSettings).h2Config(); cfg.StreamWindow != 0 || cfg.MayGrow != nil {
-		t.Errorf("with nobody to ask: %+v", cfg)
-	}
-}

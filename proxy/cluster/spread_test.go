@@ -26,7 +26,8 @@ const (
 type farRig struct {
 	*poolRig
 	answers atomic.Pointer[func(context.Context) error]
-	hangsUp atomic.Bool // as soon as a connection is made
+	hangsUp atomic.Bool  // as soon as a connection is made
+	ahead   atomic.Int32 // connections that h2 is told were made ahead
 }
 
 func newFarRig(t *testing.T, m *clusterv3.Cluster) *farRig {
@@ -45,6 +46,9 @@ func newFarRig(t *testing.T, m *clusterv3.Cluster) *farRig {
 	plain := r.newConn
 	r.newConn = func(c network.Conn, p codec.Proto, s *httpSettings, id uint64, closed func()) httpConn {
 		f := plain(c, p, s, id, closed)
+		if s.h2.MadeAhead {
+			r.ahead.Add(1)
+		}
 		if r.hangsUp.Load() {
 			f.(*fakeHTTP).end()
 		}
@@ -129,6 +133,9 @@ func TestSpread(t *testing.T) {
 		r.wantLoads(t, "19 streams", 2, 2, 2, 2, 2, 3, 3, 3)
 		if got := r.value("upstream_cx_spread"); got != spreadConns-1 {
 			t.Errorf("upstream_cx_spread %d", got)
+		}
+		if got := r.ahead.Load(); got != spreadConns-1 { // the first was waited for
+			t.Errorf("h2 is told of %d connections that they were made ahead", got)
 		}
 		closeAll(streams)
 	})

@@ -136,7 +136,7 @@ func (h *HCM) ServeFlow(ctx context.Context, f network.Flow) error {
 // serve runs the codec of the connection's version to its end.
 func (h *HCM) serve(draining context.Context, conn network.Conn, proto codec.Proto, c *connection) error {
 	if proto == codec.HTTP2 {
-		cfg := buffering(h.http2, h.deps)
+		cfg := h.http2.Buffering(h.deps.StreamWindow, h.deps.MayGrow)
 		cfg.ConnectionID, cfg.HeadTimedOut = c.info.ConnectionID, c.headTimedOut
 		return h2.ServeConn(draining, conn, cfg, c.serveStream)
 	}

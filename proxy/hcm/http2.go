@@ -45,19 +45,6 @@ func http2Config(m *hcmv3.HttpConnectionManager, drain time.Duration, stats *h2.
 	return cfg
 }
 
-// buffering is cfg for a new connection, whose streams buffer what was configured
-// or, where nothing was, what there is room for.
-func buffering(cfg h2.Config, d Deps) h2.Config {
-	if cfg.StreamWindow > 0 {
-		return cfg
-	}
-	cfg.MayGrow = d.MayGrow
-	if d.StreamWindow != nil {
-		cfg.StreamWindow = d.StreamWindow()
-	}
-	return cfg
-}
-
 // orOff is d, or what turns a timer of the codec off for 0.
 func orOff(d *durationpb.Duration) time.Duration {
 	if d.AsDuration() == 0 {

@@ -84,6 +84,20 @@ type Config struct {
 	StreamClosed func()
 }
 
+// Buffering is c for a new connection whose streams buffer what c says or, where
+// it does not, what window says there is room for, and then they may grow as
+// MayGrow. Both may be nil.
+func (c Config) Buffering(window func() int, mayGrow func() bool) Config {
+	if c.StreamWindow > 0 {
+		return c
+	}
+	c.MayGrow = mayGrow
+	if window != nil {
+		c.StreamWindow = window()
+	}
+	return c
+}
+
 // Bounds the protocol sets, bytes.
 const (
 	minWindow       = 65535 // RFC 9113 §6.9.2: the window before SETTINGS
